@@ -1,0 +1,11 @@
+//! The rules of the books, **pure**.
+//!
+//! Promise: no IO, clock, randomness, locks, async, floats or hash order. `decide` may refuse and
+//! changes nothing; `apply` changes and cannot refuse. Time and ids arrive as arguments, so replay
+//! after a crash lands on the same books.
+
+pub mod account;
+pub mod entry;
+pub mod ids;
+pub mod money;
+pub mod time;
