@@ -63,22 +63,25 @@ impl Core {
         if let Some(replay) = self.check_probe(&mut keys, origin, &probe.probe)? {
             return Ok(Decided::Replay(replay));
         }
-        if origin.dry_run || batch.atomic {
-            let scratch = Scratch::decide(self, &locked, &mut keys, batch, probe);
-            if origin.dry_run {
-                return Ok(Decided::Dry(scratch.dry_reply(batch), self.rules()));
-            }
-            if !scratch.rejected.is_empty() {
-                let outcome = Outcome::BatchRefused(scratch.rejected.clone());
-                return Ok(match self.append_refusal(&mut keys, origin, &outcome) {
-                    Some(appended) => Decided::Done(Err(scratch.rejected), appended),
-                    None => Decided::Refused(Reject::of(RejectCode::BatchRefused), None),
-                });
-            }
-        }
+        // The sequencer first: scratch and turn must see one moment, or a deadline between the two
+        // would refuse what the scratch has accepted.
         let sequencer = self.journal.lock();
         let (moment, _) = self.next_moment(&sequencer);
         let rules = Rules { now: moment, ..self.rules() };
+        if origin.dry_run || batch.atomic {
+            let scratch = Scratch::decide(self, &locked, &mut keys, rules, batch, probe);
+            if origin.dry_run {
+                return Ok(Decided::Dry(scratch.dry_reply(batch), rules));
+            }
+            if !scratch.rejected.is_empty() {
+                drop(sequencer);
+                let outcome = Outcome::BatchRefused(scratch.rejected.clone());
+                return Ok(match self.append_refusal(&mut keys, origin, &outcome) {
+                    Some(appended) => Decided::Done(Err(scratch.rejected), appended),
+                    None => Decided::Dry(Err(scratch.rejected), rules),
+                });
+            }
+        }
         let turn = Turn { core: self, locked, keys, sequencer, rules, probe, first: None };
         Ok(turn.run(batch, origin))
     }
@@ -258,13 +261,14 @@ impl<'a> Scratch<'a> {
         core: &Core,
         base: &'a Locked<'a>,
         keys: &mut LockedKeys<'_>,
+        rules: Rules,
         batch: &Batch,
         probe: &BatchProbe,
     ) -> Scratch<'a> {
         let mut scratch = Scratch {
             base,
             rows: HashMap::new(),
-            rules: core.rules(),
+            rules,
             next: core.journal.appended_seq().next(),
             resolved: HashSet::new(),
             external: HashSet::new(),
