@@ -1,3 +1,4 @@
 //! cli
 
 pub mod demo_data;
+pub mod import;

@@ -204,7 +204,7 @@ impl Month<'_> {
 
     /// Tax that some business borrowers deduct from interest, whole rupees.
     fn withheld(&mut self, loan: &Loan, interest: u64) -> u64 {
-        let deducts = loan.terms().code == 1230 && loan.number % 3 == 0;
+        let deducts = loan.terms().code == 1230 && loan.number.is_multiple_of(3);
         if deducts { interest / 10 / RUPEE * RUPEE } else { 0 }
     }
 
@@ -215,7 +215,7 @@ impl Month<'_> {
         let fee = loan.sanctioned / 100;
         let half_gst = fee * 9 / 100;
         // One borrower in fifteen lives across the state border.
-        let taxes: &[(&str, Purpose, u64)] = if loan.number % 15 == 0 {
+        let taxes: &[(&str, Purpose, u64)] = if loan.number.is_multiple_of(15) {
             &[("GL-2230", Purpose::Igst, 2 * half_gst)]
         } else {
             &[("GL-2210", Purpose::Cgst, half_gst), ("GL-2220", Purpose::Sgst, half_gst)]

@@ -31,6 +31,16 @@ const INCOME: ExportAccount<'_> = ExportAccount {
     code: 4010,
 };
 
+/// Every printable mark, white space of several alphabets, and what looks like dates and prices.
+const ODD: &str = "(x) !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ \u{a0}\u{3000}\u{2028}\u{0}\t [2026-99-99] [=2026/1/1] a:: b  INR 5 @ 3 = 4";
+const ODD_ACCOUNT: ExportAccount<'_> = ExportAccount {
+    id: "acct_0000000000003",
+    external_id: Some("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"),
+    name: Some(ODD),
+    account_type: AccountType::Expense,
+    code: 0,
+};
+
 fn plain() -> ExportTransfer<'static> {
     ExportTransfer {
         id: "tr_0000000000004",
@@ -71,6 +81,14 @@ fn samples() -> Vec<ExportTransfer<'static>> {
             external_id: None,
             ..plain()
         },
+        ExportTransfer {
+            id: "tr_000000000000b",
+            debit: ODD_ACCOUNT,
+            description: Some(ODD),
+            external_id: ODD_ACCOUNT.external_id,
+            metadata: &[(ODD, ODD), ("", "")],
+            ..plain()
+        },
         ExportTransfer { id: "tr_0000000000008", status: "voided", ..plain() },
         ExportTransfer {
             id: "tr_0000000000009",
@@ -95,7 +113,7 @@ fn ledger(transfers: &[ExportTransfer<'_>]) -> Vec<u8> {
     for code in ["INR", "JPY"] {
         write_ledger_commodity(Currency::from_code(code).expect("a known currency"), &mut out);
     }
-    for account in [DRAWER, LOAN, INCOME] {
+    for account in [DRAWER, LOAN, INCOME, ODD_ACCOUNT] {
         write_ledger_account(&account, &mut out);
     }
     out.push(b'\n');
