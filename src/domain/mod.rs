@@ -5,7 +5,11 @@
 //! after a crash lands on the same books.
 
 pub mod account;
+pub mod apply;
 pub mod entry;
+pub mod gl;
 pub mod ids;
 pub mod money;
+pub mod reject;
 pub mod time;
+pub mod transfer;

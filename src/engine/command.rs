@@ -1,0 +1,114 @@
+//! What may be asked of the books, in one list.
+
+use crate::domain::account::{AccountType, BalanceRule, Status};
+use crate::domain::entry::Metadata;
+use crate::domain::ids::{AccountNo, Seq};
+use crate::domain::money::{Currency, Decimal};
+use crate::domain::time::Day;
+use crate::domain::transfer::NewTransfer;
+
+/// A command: it becomes one record, or a refusal.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Opens one account; the reply is the account.
+    OpenAccount(Box<NewAccount>),
+    /// Opens several accounts, each on its own; the reply lists ids and refusals.
+    OpenAccounts(Vec<NewAccount>),
+    /// Changes name, metadata or status of an account.
+    ChangeAccount(Box<AccountChange>),
+    /// One transfer or hold.
+    Transfer(NewTransfer),
+    /// Several transfers, posts and voids.
+    Batch(Batch),
+    /// Posts a hold; `amount` as in [`BatchItem::Post`].
+    PostHold { transfer: Seq, amount: Option<Option<Decimal>> },
+    /// Voids a hold.
+    VoidHold { transfer: Seq },
+    /// Reverses a posted transfer.
+    Reverse { transfer: Seq, reason: Option<Box<str>> },
+    /// Closes all effective dates up to and including `through`.
+    ClosePeriod { through: Day },
+    /// Undoes the closing that closed `through`: dates after the closing before it are open again.
+    ReopenPeriod { through: Day, reason: Box<str> },
+    /// Takes the wall clock's word after a jump.
+    AcceptClock,
+}
+
+/// A new account, as asked for. Shapes and lengths were checked by the edge.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// Currency of all its amounts.
+    pub currency: Currency,
+    /// Normal direction.
+    pub account_type: AccountType,
+    /// General-ledger code, 0 for none.
+    pub code: u32,
+    /// Refused balances.
+    pub balance_rule: BalanceRule,
+    /// Unique for ever among accounts, 1–64 visible ASCII.
+    pub external_id: Option<Box<str>>,
+    /// At most 200 characters.
+    pub name: Option<Box<str>>,
+    /// At most 50 pairs, sorted by key.
+    pub metadata: Metadata,
+}
+
+/// A change of an account; `None` leaves a part as it is.
+#[derive(Clone, Debug)]
+pub struct AccountChange {
+    /// Which account.
+    pub account: AccountNo,
+    /// `Some(None)` removes the name.
+    pub name: Option<Option<Box<str>>>,
+    /// Replaces all pairs.
+    pub metadata: Option<Metadata>,
+    /// New status.
+    pub status: Option<Status>,
+    /// `If-Match`: the version that the caller saw, and the last seq if it named one.
+    pub expected: Option<(u32, Option<Seq>)>,
+}
+
+/// Several items in one command.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// One refusal refuses all.
+    pub atomic: bool,
+    /// `Prefer: return=minimal`: the reply keeps counts, first and last id, and the rejected.
+    pub minimal: bool,
+    /// At most [`crate::config::BATCH_ITEMS_MAX`].
+    pub items: Vec<BatchItem>,
+}
+
+/// One item of a batch.
+#[derive(Clone, Debug)]
+pub enum BatchItem {
+    /// A new transfer or hold.
+    New(NewTransfer),
+    /// Posts a hold: all of it (`None`), or this much; `Some(None)` is a text that was no decimal.
+    /// `transfer` is `None` when the text was no transfer id.
+    Post { transfer: Option<Seq>, amount: Option<Option<Decimal>> },
+    /// Voids a hold.
+    Void { transfer: Option<Seq> },
+}
+
+/// Whom a command comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// The API key's number; 0 is `local`, before keys exist.
+    pub owner: u64,
+    /// The request's number, shown as `req_…`.
+    pub request: u64,
+    /// The idempotency key and its fingerprint, hashed.
+    pub key: Option<IdempotencyKey>,
+    /// Decide and change nothing.
+    pub dry_run: bool,
+}
+
+/// An idempotency key as the engine knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// 128 bits of blake3 over owner, method, route and key.
+    pub hash: [u8; 16],
+    /// 128 bits of blake3 over path, query, Content-Type, Accept, Prefer and body.
+    pub fingerprint: [u8; 16],
+}

@@ -1,0 +1,355 @@
+//! What the engine answers: views of the books, each with the greatest seq that it reveals.
+//!
+//! A view is complete: whoever renders it looks nothing up. The first answer to a command and its
+//! replay years later build the same view, so the same renderer gives the same bytes.
+
+use std::sync::Arc;
+
+use crate::domain::account::Account;
+use crate::domain::apply::Anchor;
+use crate::domain::entry::{AccountCold, TransferCold};
+use crate::domain::gl::{GlKey, GlTotals};
+use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::money::{Currency, Minor};
+use crate::domain::reject::Reject;
+use crate::domain::time::Day;
+
+/// Something that the engine says, and the greatest seq that it reveals (already durable).
+#[derive(Clone, Debug)]
+pub struct AsOf<T> {
+    /// The answer.
+    pub value: T,
+    /// Everything up to here is on disk.
+    pub seq: Seq,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What to render.
+    pub reply: Reply,
+    /// The greatest seq that the reply reveals; durable.
+    pub as_of: Seq,
+    /// The reply is that of an earlier command with the same key.
+    pub replayed: bool,
+    /// Where the time went.
+    pub stages: Stages,
+}
+
+/// Time spent inside the engine, microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stages {
+    /// Waiting for admission, the batch thread, and disk look-ups before the locks.
+    pub queue_us: u32,
+    /// Under the locks: look-up, decide, append, apply.
+    pub decide_us: u32,
+    /// From append to durable.
+    pub journal_us: u32,
+    /// Records in the commit that made it durable, 0 when unknown.
+    pub group: u32,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// 201 for a new one; 200 for post, void and reverse.
+    Transfer { view: Box<TransferView>, created: bool },
+    /// 201 for a new one; 200 for a change.
+    Account { view: Box<AccountView>, created: bool },
+    /// Accounts opened by one command.
+    Accounts(BatchReply),
+    /// Transfers posted by one command.
+    Batch(BatchReply),
+    /// The state of the periods after a command about them.
+    Periods(Periods),
+    /// The clock's word was taken.
+    ClockAccepted,
+    /// The books refused.
+    Refused(Reject),
+    /// The books refused an atomic batch: these items, by index.
+    BatchRefused(Vec<(u32, Reject)>),
+}
+
+/// The reply to a batch.
+#[derive(Clone, Debug, Default)]
+pub struct BatchReply {
+    /// The batch was atomic.
+    pub atomic: bool,
+    /// Only counts, first and last id, and the rejected were asked for.
+    pub minimal: bool,
+    /// Decided without effect.
+    pub dry_run: bool,
+    /// Items accepted.
+    pub accepted: u32,
+    /// Items in the batch.
+    pub items: u32,
+    /// Ids of the accepted items in order (account numbers or transfer seqs; a post or void shows
+    /// the hold's). Empty when `minimal` or in a dry run; then see `first` and `last`.
+    pub ids: Vec<u64>,
+    /// Id of the first accepted item.
+    pub first: Option<u64>,
+    /// Id of the last accepted item.
+    pub last: Option<u64>,
+    /// The refused items by index, ascending.
+    pub rejected: Vec<(u32, Reject)>,
+}
+
+/// A transfer as it is today (or as it was when its command was answered).
+#[derive(Clone, Debug)]
+pub struct TransferView {
+    /// Its seq is its id; `None` in a dry run.
+    pub seq: Option<Seq>,
+    /// First seq of its record: the id of its voucher.
+    pub voucher: Option<Seq>,
+    /// Account on the debit side.
+    pub debit: AccountNo,
+    /// Account on the credit side.
+    pub credit: AccountNo,
+    /// Minor units, as asked for.
+    pub amount: Minor,
+    /// Currency of both accounts.
+    pub currency: Currency,
+    /// Where it stands.
+    pub status: TransferStatus,
+    /// The caller's code.
+    pub code: u32,
+    /// Effective date.
+    pub effective_date: Day,
+    /// Moment of its command.
+    pub created_at: Moment,
+    /// Deadline of a hold.
+    pub expires_at: Option<Moment>,
+    /// What was posted of a hold.
+    pub posted_amount: Option<Minor>,
+    /// When a hold was resolved.
+    pub resolved_at: Option<Moment>,
+    /// The transfer that reversed it.
+    pub reversed_by: Option<Seq>,
+    /// The transfer that it reverses.
+    pub reverses: Option<Seq>,
+    /// Texts.
+    pub cold: Option<Arc<TransferCold>>,
+}
+
+/// Where a transfer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferStatus {
+    /// The money moved.
+    Posted,
+    /// The money is held.
+    Pending,
+    /// The hold was released by a caller.
+    Voided,
+    /// The hold was released by its deadline.
+    Expired,
+}
+
+impl TransferStatus {
+    /// The name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            TransferStatus::Posted => "posted",
+            TransferStatus::Pending => "pending",
+            TransferStatus::Voided => "voided",
+            TransferStatus::Expired => "expired",
+        }
+    }
+}
+
+/// An account: its hot row and its texts.
+#[derive(Clone, Debug)]
+pub struct AccountView {
+    /// Its number; `None` in a dry run.
+    pub no: Option<AccountNo>,
+    /// Balances, status, version.
+    pub account: Account,
+    /// General-ledger code.
+    pub code: u32,
+    /// Texts.
+    pub cold: Arc<AccountCold>,
+}
+
+/// Balances of an account at a past instant or day.
+#[derive(Clone, Copy, Debug)]
+pub struct PastBalance {
+    /// Gross totals then.
+    pub totals: Anchor,
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// More rows may follow after the cursor.
+    pub has_more: bool,
+    /// The last row looked at: where the next page starts, also when this page is short.
+    pub cursor: Option<u64>,
+}
+
+/// Which accounts to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountFilter {
+    /// Of this type.
+    pub account_type: Option<crate::domain::account::AccountType>,
+    /// With this code.
+    pub code: Option<u32>,
+    /// In this currency.
+    pub currency: Option<Currency>,
+    /// With this status.
+    pub status: Option<crate::domain::account::Status>,
+}
+
+/// Which transfers to list.
+#[derive(Clone, Copy, Debug)]
+pub struct TransferFilter {
+    /// Where to look.
+    pub scope: TransferScope,
+    /// With this code.
+    pub code: Option<u32>,
+}
+
+/// The set of transfers that a list walks.
+#[derive(Clone, Copy, Debug)]
+pub enum TransferScope {
+    /// Those of one account, on either side.
+    Account(AccountNo),
+    /// Those effective on a day.
+    Date(Day),
+    /// Those of one command; the first seq of its record.
+    Voucher(Seq),
+}
+
+/// A statement: opening + Σ of the lines = closing when `has_more` is false and it is the first page.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Whose.
+    pub account: AccountNo,
+    /// Its currency.
+    pub currency: Currency,
+    /// First effective date, if bounded.
+    pub from: Option<Day>,
+    /// Last effective date, if bounded.
+    pub to: Option<Day>,
+    /// Balance before the oldest line of this page, in the normal direction, minor units.
+    pub opening: i128,
+    /// Balance after the newest line of this page.
+    pub closing: i128,
+    /// Older lines follow.
+    pub has_more: bool,
+    /// Newest first.
+    pub lines: Vec<StatementLine>,
+    /// The account's version and newest seq, for the ETag.
+    pub version: u32,
+    /// See `version`.
+    pub last_seq: Seq,
+}
+
+/// One posted entry of a statement.
+#[derive(Clone, Debug)]
+pub struct StatementLine {
+    /// Seq of the entry that posted: its order, and the cursor for the next page.
+    pub seq: Seq,
+    /// The transfer to show: the hold's for a posted hold, else the same.
+    pub transfer: Seq,
+    /// Effective date.
+    pub effective_date: Day,
+    /// Moment of the posting.
+    pub created_at: Moment,
+    /// In the account's normal direction, minor units.
+    pub amount: i128,
+    /// After this line.
+    pub balance: i128,
+    /// Description of the transfer.
+    pub description: Option<Box<str>>,
+}
+
+/// Period closings.
+#[derive(Clone, Debug, Default)]
+pub struct Periods {
+    /// Effective dates up to here are closed.
+    pub closed_through: Option<Day>,
+    /// Closings and re-openings, newest first, at most [`crate::config::PERIOD_EVENTS_MAX`].
+    pub events: Vec<PeriodEvent>,
+}
+
+/// One closing or re-opening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeriodEvent {
+    /// Its entry.
+    pub seq: Seq,
+    /// When.
+    pub at: Moment,
+    /// Closed through this day after it.
+    pub through: Option<Day>,
+    /// The reason, for a re-opening.
+    pub reopened_because: Option<Box<str>>,
+}
+
+/// Trial balance rows, by currency, code and type.
+pub type TrialBalance = Vec<(GlKey, GlTotals)>;
+
+/// State of the engine for `/v1/status`, `/readyz` and the log.
+#[derive(Clone, Debug)]
+pub struct EngineStatus {
+    /// Handed to the writer.
+    pub appended_seq: Seq,
+    /// Survived fsync.
+    pub durable_seq: Seq,
+    /// In the store.
+    pub checkpoint_seq: Seq,
+    /// Hash of the newest durable block and the last seq in it.
+    pub chain_head: (Seq, [u8; 32]),
+    /// Account shards.
+    pub shards: usize,
+    /// Accounts.
+    pub accounts: u64,
+    /// Open holds.
+    pub holds: u64,
+    /// The business date.
+    pub business_date: Day,
+    /// Why new work is refused, if it is: `(code, cause)`.
+    pub trouble: Option<(&'static str, String)>,
+    /// The wall clock jumped and was not adopted.
+    pub clock_suspect: bool,
+    /// Journal segments, sealed ones included.
+    pub segments: usize,
+    /// Segment rolls and checkpoints since the start.
+    pub segment_rolls: u64,
+    /// See `segment_rolls`.
+    pub checkpoints: u64,
+    /// Hits and misses of the block cache.
+    pub block_cache: (u64, u64),
+    /// Hits and misses of the cache of texts.
+    pub text_cache: (u64, u64),
+}
+
+/// Why a command or query was not answered. Nothing was decided, except where it says so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The journal refuses; nothing was done.
+    #[error("the journal refuses new records: {0}")]
+    JournalUnavailable(String),
+    /// The disk is full; nothing was done, and it resumes by itself.
+    #[error("no space for the next journal segment")]
+    JournalFull,
+    /// The record was appended, but whether it is on disk is unknown: the same key settles it.
+    #[error("the journal failed while this command was in flight")]
+    OutcomeUnknown,
+    /// A lane is full; nothing was done.
+    #[error("too much work is waiting in the {0} lane")]
+    Overloaded(&'static str),
+    /// The key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The first request with this key is still running.
+    #[error("the first request with this idempotency key is still running")]
+    KeyInFlight,
+    /// The engine shuts down.
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+    /// A block that should be there cannot be read; the operator's log says why.
+    #[error("the history cannot be read: {0}")]
+    HistoryUnreadable(String),
+}
