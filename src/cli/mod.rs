@@ -1,1 +1,4 @@
 //! cli
+
+pub mod demo_data;
+pub mod import;
