@@ -35,6 +35,11 @@ pub trait Source: Send {
 
     /// Units that the answer achieved, or `None` when it is not what it should be.
     fn take_answer(&mut self, answer: &Answer<'_>, asked: u64) -> Option<u64>;
+
+    /// Posts and voids of holds asked for so far; they are no units.
+    fn settled(&self) -> u64 {
+        0
+    }
 }
 
 /// When requests are sent.
@@ -109,6 +114,8 @@ pub struct Outcome {
     pub measured: Measured,
     /// Units of the whole run: warm-up, measured time and the answers after it.
     pub units_in_all: u64,
+    /// Posts and voids of holds that were asked for beside those units.
+    pub settled: u64,
     /// Measured time, up to the moment when nothing more was sent.
     pub elapsed: Duration,
     /// Processor time of this process in that span.
@@ -365,6 +372,7 @@ impl<'a> Load<'a> {
         Outcome {
             measured: self.measured,
             units_in_all: self.units_in_all,
+            settled: self.group.source.settled(),
             elapsed: self.elapsed,
             generator_cpu: self.cpu_used.0,
             server_cpu: self.cpu_used.1,
@@ -433,70 +441,10 @@ fn server_timing(value: &[u8]) -> impl Iterator<Item = (&str, Duration)> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use bytes::Bytes;
-    use http_body_util::{BodyExt, Full};
-    use hyper::body::Incoming;
-    use hyper::service::service_fn;
-    use hyper::{Request, Response};
-    use tokio::net::TcpListener;
-    use tokio::runtime::Runtime;
-    use tokio::sync::watch;
-
     use super::*;
     use crate::cli::bench::shape::{Accounts, Dice, Shape};
     use crate::cli::bench::source::{Batches, Keys, Reply, Singles};
-    use crate::domain::ids::{IdKind, format_id};
-    use crate::http::accept::{AcceptLimits, serve};
-
-    /// Answers as the ledger would, from nothing: 201 to singles, the minimal reply to batches. Every
-    /// `refuse_every`-th answer is a refusal; the first request is answered after `first_delay`.
-    struct Stub {
-        _runtime: Runtime,
-        addr: SocketAddr,
-        _stop: watch::Sender<bool>,
-        asked: Arc<AtomicU64>,
-    }
-
-    impl Stub {
-        fn start(refuse_every: u64, first_delay: Duration) -> Stub {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-            let addr = listener.local_addr().unwrap();
-            let (stop, stopped) = watch::channel(false);
-            let asked = Arc::new(AtomicU64::new(0));
-            let counted = asked.clone();
-            let service = service_fn(move |request: Request<Incoming>| {
-                let number = counted.fetch_add(1, Ordering::Relaxed) + 1;
-                async move {
-                    if number == 1 {
-                        tokio::time::sleep(first_delay).await;
-                    }
-                    let body = request.into_body().collect().await.unwrap().to_bytes();
-                    Ok::<_, Infallible>(answer_of_the_stub(number, &body, number.is_multiple_of(refuse_every)))
-                }
-            });
-            runtime.spawn(serve(listener, service, AcceptLimits::default(), stopped));
-            Stub { _runtime: runtime, addr, _stop: stop, asked }
-        }
-    }
-
-    fn answer_of_the_stub(number: u64, body: &[u8], refuse: bool) -> Response<Full<Bytes>> {
-        let value: serde_json::Value = serde_json::from_slice(body).unwrap();
-        let (status, text) = match value["transfers"].as_array() {
-            _ if refuse => (422, r#"{"type":"/problems/x","code":"insufficient_funds"}"#.to_owned()),
-            None => (201, r#"{"object":"transfer"}"#.to_owned()),
-            Some(items) => {
-                let first = format_id(IdKind::Transfer, number * 1_000_000);
-                (200, format!(r#"{{"posted":{},"rejected":0,"first_id":"{first}"}}"#, items.len()))
-            }
-        };
-        let answer = Response::builder().status(status).header("Server-Timing", "parse;dur=0.5, total;dur=2");
-        answer.body(Full::new(Bytes::from(text))).unwrap()
-    }
+    use crate::cli::bench::stub::Stub;
 
     fn dice(shape: Shape) -> Dice {
         Dice::new(1, shape, Accounts::from_numbers((1..=50).collect()))
@@ -508,7 +456,7 @@ mod tests {
 
     fn run_against(stub: &Stub, source: &mut dyn Source, pace: Pace, millis: u64, units: u64) -> Outcome {
         let until = Until { duration: Duration::from_millis(millis), units };
-        let setting = Setting { addr: stub.addr, server_pid: None, warm_up: Duration::ZERO, until };
+        let setting = Setting { addr: stub.addr(), server_pid: None, warm_up: Duration::ZERO, until };
         run(setting, Group { name: "test", source, connections: 4, pipeline: 2, pace }, &mut |_| {}).unwrap()
     }
 
@@ -519,7 +467,7 @@ mod tests {
         assert!(outcome.measured.errors.is_empty(), "{:?}", outcome.measured.errors);
         assert!(outcome.units_in_all >= 500);
         assert_eq!(outcome.measured.latency.len(), outcome.measured.requests);
-        assert_eq!(outcome.units_in_all, stub.asked.load(Ordering::Relaxed));
+        assert_eq!(outcome.units_in_all, stub.asked());
         assert_eq!(outcome.measured.stages["total"].0, outcome.measured.stages["total"].1 * 2_000_000);
     }
 
@@ -531,7 +479,7 @@ mod tests {
         assert!(outcome.measured.errors.is_empty(), "{:?}", outcome.measured.errors);
         let made: u64 = source.made.iter().map(|run| u64::from(run.count)).sum();
         assert_eq!(made, outcome.units_in_all);
-        assert!(source.settled > 0);
+        assert!(outcome.settled > 0);
     }
 
     #[test]
@@ -539,8 +487,8 @@ mod tests {
         let stub = Stub::start(10, Duration::ZERO);
         let outcome = run_against(&stub, &mut singles(), Pace::Closed, 0, 90);
         let refused = outcome.measured.errors[&(422, "insufficient_funds".to_owned())];
-        assert_eq!(refused, stub.asked.load(Ordering::Relaxed) / 10);
-        assert_eq!(outcome.units_in_all + refused, stub.asked.load(Ordering::Relaxed));
+        assert_eq!(refused, stub.asked() / 10);
+        assert_eq!(outcome.units_in_all + refused, stub.asked());
     }
 
     #[test]
@@ -548,7 +496,7 @@ mod tests {
         // One connection with one place, so that everybody waits behind the first.
         let stub = Stub::start(u64::MAX, Duration::from_millis(200));
         let until = Until { duration: Duration::from_millis(400), units: 0 };
-        let setting = Setting { addr: stub.addr, server_pid: None, warm_up: Duration::ZERO, until };
+        let setting = Setting { addr: stub.addr(), server_pid: None, warm_up: Duration::ZERO, until };
         let mut source = singles();
         let group = Group { name: "test", source: &mut source, connections: 1, pipeline: 1, pace: Pace::Open(500.0) };
         let measured = run(setting, group, &mut |_| {}).unwrap().measured;

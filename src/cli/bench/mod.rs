@@ -14,9 +14,11 @@ mod server;
 mod setup;
 mod shape;
 mod source;
+#[cfg(test)]
+mod stub;
 mod wire;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -116,6 +118,9 @@ pub struct BenchArgs {
     /// Transfers made by batches before anything is measured.
     #[arg(long, default_value_t = 0)]
     pub prefill: u64,
+    /// Drop the system's page cache before each load is measured (needs root).
+    #[arg(long)]
+    pub drop_page_cache: bool,
     /// Seed of the bodies; keys also carry a nonce of the run.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -190,10 +195,10 @@ pub fn run(args: BenchArgs) -> ExitCode {
     match outcome {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(report)) => {
-            if json {
-                println!("{:#}", report.to_json());
-            } else {
-                print!("{}", report.to_table());
+            let text = if json { format!("{:#}\n", report.to_json()) } else { report.to_table() };
+            if let Err(error) = io::stdout().write_all(text.as_bytes()) {
+                eprintln!("could not write the report: {error}");
+                return ExitCode::from(3);
             }
             if report.is_bad() { ExitCode::from(1) } else { ExitCode::SUCCESS }
         }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::BenchArgs;
 use super::floor::DiskFloor;
 use super::load::{Outcome, Pace};
 use super::machine::Machine;
+use super::{BenchArgs, BenchKind, scenario};
 
 /// Seconds at either end whose rates are compared.
 const EDGE_SECONDS: usize = 10;
@@ -25,6 +25,8 @@ pub struct Figure {
     latency: Histogram<u64>,
     units_per_second: f64,
     answers: u64,
+    /// Holds posted or voided for one transfer made.
+    settled_per_unit: f64,
     /// Mean rate of the first and of the last whole seconds, ten of each or a third of the run.
     edges: Option<(f64, f64)>,
     per_second: Vec<u64>,
@@ -53,6 +55,7 @@ impl Figure {
             name: measured.name,
             units_per_second: float(measured.units) / seconds,
             answers,
+            settled_per_unit: float(outcome.settled) / float(outcome.units_in_all.max(1)),
             edges: (edge > 0).then(|| (mean(&series[..edge]), mean(&series[whole - edge..]))),
             per_second: series.to_vec(),
             generator_cpu_us: cpu_us(outcome.generator_cpu),
@@ -82,6 +85,7 @@ impl Figure {
             "name": self.name,
             "per_second": round(self.units_per_second),
             "answers": self.answers,
+            "settled_per_second": round(self.settled_per_unit * self.units_per_second),
             "latency_us": {
                 "p50": round(self.us(0.5)), "p90": round(self.us(0.9)), "p99": round(self.us(0.99)),
                 "p99_9": round(self.us(0.999)), "max": round(self.us(1.0)),
@@ -206,9 +210,14 @@ impl Report {
         (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / float(rates.len() as u64))
     }
 
-    /// A figure's share of the echo. Batches in `mixed` have no echo of their own size.
+    /// A figure's share of the echo. Batches in `mixed` have no echo of their own size, and an echo
+    /// is no share of another.
     fn share(&self, figure: &Figure) -> Option<f64> {
-        let comparable = self.args.kind != super::BenchKind::Mixed || figure.name != "transfers in batches";
+        let comparable = match self.args.kind {
+            BenchKind::Floor => false,
+            BenchKind::Mixed => figure.name != scenario::BATCHES_NAME,
+            _ => true,
+        };
         self.echo_rate().filter(|rate| comparable && *rate > 0.0).map(|rate| figure.units_per_second / rate)
     }
 
@@ -238,7 +247,7 @@ impl Report {
                 "accounts": args.accounts, "shape": args.shape().name(), "batch": args.batch,
                 "reply": format!("{:?}", args.reply).to_lowercase(), "prefill": args.prefill,
                 "transfers": args.transfers, "seed": args.seed, "warm_up_s": args.warm_up, "duration_s": args.duration,
-                "own_server": args.url.is_none(), "server_args": args.server_arg,
+                "page_cache_dropped": args.drop_page_cache, "own_server": args.url.is_none(), "server_args": args.server_arg,
             },
             "floor": {
                 "before": self.floors_before.as_ref().map(Floors::to_json),
@@ -331,6 +340,10 @@ fn write_figure(out: &mut String, figure: &Figure, share: Option<f64>) {
         "  CPU, µs an answer",
         &format!("{server}generator {:.1} ({} answers)", figure.generator_cpu_us, figure.answers),
     );
+    if figure.settled_per_unit > 0.0 {
+        let rate = grouped(figure.settled_per_unit * figure.units_per_second);
+        line(out, "  beside them", &format!("{rate} holds posted or voided/s"));
+    }
     if let Some((first, last)) = figure.edges {
         let text = format!("first {}/s, last {}/s ({:.0} %)", grouped(first), grouped(last), last / first * 100.0);
         line(out, "  over time", &text);

@@ -6,12 +6,13 @@
 //! 4. The server is killed, and the floor is measured again: the machines are shared, and a neighbour
 //!    that came in between shows as two floors that differ.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::floor::{DiskFloor, measure_disk};
+use super::floor::measure_disk;
 use super::load::{self, Group, Outcome, Pace, Setting, Source, Until};
 use super::machine::{Machine, allocated_bytes, filesystem_of, resident_bytes};
 use super::report::{DiskUse, Figure, Floors, Report};
@@ -24,8 +25,12 @@ use super::{BenchArgs, BenchError, BenchKind, run_nonce};
 /// How long each floor is measured.
 const FLOOR_TIME: Duration = Duration::from_secs(3);
 const FLOOR_WARM_UP: Duration = Duration::from_millis(300);
+/// More connections than this only add memory to an echo of whole batches.
+const BATCH_ECHO_CONNECTIONS_MAX: usize = 16;
 /// How long a server may take to become ready.
 const READY_TIME: Duration = Duration::from_secs(120);
+/// Name of the figure of batches.
+pub const BATCHES_NAME: &str = "transfers in batches";
 /// Days back that balances are asked for.
 const PAST_DAYS: i64 = 30;
 
@@ -43,6 +48,7 @@ pub fn run(args: &BenchArgs) -> Result<Report, BenchError> {
     let mut report = Report::new(args, Machine::look(), filesystem_of(folder));
     if args.kind == BenchKind::Floor {
         report.floors_before = Some(bench.floors(folder)?);
+        report.figures.push(bench.echo(BenchKind::Batch)?);
         return Ok(report);
     }
     if !args.no_floor {
@@ -92,6 +98,7 @@ impl Bench<'_> {
         report.resident_start = pid.and_then(resident_bytes);
         let bytes_before = folder.map(allocated_bytes);
         let setting = self.setting(addr, pid);
+        self.drop_page_cache()?;
         let outcomes = match args.kind {
             BenchKind::Read => self.run_reads(setting, &accounts, &history.made)?,
             BenchKind::Mixed => self.run_mixed(setting, &accounts)?,
@@ -111,7 +118,11 @@ impl Bench<'_> {
 
     fn setting(&self, addr: SocketAddr, server_pid: Option<u32>) -> Setting {
         let duration = Duration::from_secs_f64(self.args.duration);
-        let units = if self.args.kind == BenchKind::Read { 0 } else { self.args.transfers };
+        // Reads make none, and in a mix the singles would go on long after the batches.
+        let units = match self.args.kind {
+            BenchKind::Read | BenchKind::Mixed => 0,
+            _ => self.args.transfers,
+        };
         let warm_up = Duration::from_secs_f64(self.args.warm_up);
         Setting { addr, server_pid, warm_up, until: Until { duration, units } }
     }
@@ -132,6 +143,13 @@ impl Bench<'_> {
         Batches::new(self.dice(accounts, 2), self.keys(stream), self.args.batch, reply)
     }
 
+    fn drop_page_cache(&self) -> Result<(), BenchError> {
+        if !self.args.drop_page_cache {
+            return Ok(());
+        }
+        fs::write("/proc/sys/vm/drop_caches", "1").map_err(|source| BenchError::io("drop the page cache", source))
+    }
+
     fn run_singles(&self, setting: Setting, accounts: &Accounts) -> Result<Outcome, BenchError> {
         let mut source = self.singles(accounts);
         self.load(setting, "transfers, one a request", &mut source, self.args.connections(), self.args.pace(), true)
@@ -146,7 +164,7 @@ impl Bench<'_> {
         show_progress: bool,
     ) -> Result<Outcome, BenchError> {
         let mut source = self.batches(accounts, "b", self.args.reply);
-        self.load(setting, "transfers in batches", &mut source, connections, pace, show_progress)
+        self.load(setting, BATCHES_NAME, &mut source, connections, pace, show_progress)
     }
 
     /// Batches at full speed on a thread of their own, singles at the asked pace on this one.
@@ -168,6 +186,7 @@ impl Bench<'_> {
     ) -> Result<Vec<Outcome>, BenchError> {
         let days = past_days();
         let read = |kind: ReadKind| {
+            self.drop_page_cache()?;
             let mut source = Reads { kind, dice: self.dice(accounts, 3), made, days: &days };
             self.load(setting, kind.name(), &mut source, self.args.connections(), self.args.pace(), true)
         };
@@ -196,29 +215,38 @@ impl Bench<'_> {
         outcome.map_err(|source| BenchError::io("keep up the load", source))
     }
 
-    /// Echo and disk.
+    /// Disk, and the echo of what this bench sends.
     fn floors(&self, folder: &Path) -> Result<Floors, BenchError> {
-        let disk: DiskFloor = measure_disk(folder, FLOOR_TIME)?;
-        let echo_server = ServerProcess::start(["bench", "floor-server"].map(Into::into).into())?;
+        Ok(Floors { disk: measure_disk(folder, FLOOR_TIME)?, echo: self.echo(self.args.kind)? })
+    }
+
+    /// The echo of a kind's requests, by a process of its own.
+    fn echo(&self, kind: BenchKind) -> Result<Figure, BenchError> {
+        let server = ServerProcess::start(["bench", "floor-server"].map(Into::into).into())?;
         let setting = Setting {
-            addr: echo_server.addr(),
-            server_pid: Some(echo_server.pid()),
+            addr: server.addr(),
+            server_pid: Some(server.pid()),
             warm_up: FLOOR_WARM_UP,
             until: Until { duration: FLOOR_TIME, units: 0 },
         };
         // The echo knows no accounts: any numbers make bodies of the same size.
         let accounts = Accounts::Dense { first: 1, count: self.args.accounts };
-        let connections = self.args.connections();
-        let mut source: Box<dyn Source> = match self.args.kind {
-            BenchKind::Batch => Box::new(Echoed(self.batches(&accounts, "e", Reply::Minimal))),
+        let (mut name, mut connections) = ("HTTP echo", self.args.connections());
+        let mut source: Box<dyn Source> = match kind {
+            BenchKind::Batch => {
+                name = "HTTP echo of batches";
+                connections = connections.min(BATCH_ECHO_CONNECTIONS_MAX);
+                Box::new(Echoed(self.batches(&accounts, "e", Reply::Minimal)))
+            }
             BenchKind::Read => {
-                Box::new(Echoed(Reads { kind: ReadKind::Account, dice: self.dice(&accounts, 3), made: &[], days: &[] }))
+                let dice = self.dice(&accounts, 3);
+                Box::new(Echoed(Reads { kind: ReadKind::Account, dice, made: &[], days: &[] }))
             }
             _ => Box::new(Echoed(self.singles(&accounts))),
         };
-        let echo = self.load(setting, "HTTP echo", source.as_mut(), connections, self.args.pace(), true)?;
-        echo_server.kill();
-        Ok(Floors { disk, echo: Figure::of(echo) })
+        let outcome = self.load(setting, name, source.as_mut(), connections, self.args.pace(), true)?;
+        server.kill();
+        Ok(Figure::of(outcome))
     }
 }
 
@@ -227,4 +255,66 @@ fn past_days() -> Vec<String> {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let before = |days: i64| today.checked_sub(jiff::Span::new().days(days)).ok().map(|day| day.to_string());
     (1..=PAST_DAYS).filter_map(before).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::bench::stub::Stub;
+
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    /// Runs a kind against a stub for a moment.
+    fn report_of(kind: &str, stub: &Stub, more: &[&str]) -> Report {
+        let url = format!("http://{}", stub.addr());
+        let start = ["munim", kind, "--url", &url, "--no-floor", "--duration=0.05", "--warm-up=0", "--connections=2"];
+        let args = CommandLine::try_parse_from(start.iter().chain(more)).unwrap().args;
+        run(&args).unwrap()
+    }
+
+    #[test]
+    fn every_kind_measures_what_its_name_says() {
+        let stub = Stub::start(u64::MAX, Duration::ZERO);
+        for (kind, figures) in [("transfers", 1), ("batch", 1), ("mixed", 2), ("read", 5)] {
+            for shape in ["spread", "hot", "zipf", "holds"] {
+                let report = report_of(kind, &stub, &["--accounts=20", "--batch=26", "--shape", shape]);
+                assert!(!report.is_bad(), "{kind} {shape}: {}", report.to_table());
+                assert_eq!(report.figures.len(), figures, "{kind}");
+                let json = report.to_json();
+                assert_eq!(json["config"]["shape"], shape);
+                for figure in json["figures"].as_array().unwrap() {
+                    assert!(figure["per_second"].as_f64().unwrap() > 0.0, "{kind}: {figure}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_with_refusals_is_bad_and_says_which() {
+        let stub = Stub::start(7, Duration::ZERO);
+        let report = report_of("transfers", &stub, &["--accounts=20", "--transfers=50"]);
+        assert!(report.is_bad());
+        assert!(report.to_table().contains("422 insufficient_funds"), "{}", report.to_table());
+        assert_eq!(report.to_json()["figures"][0]["errors"][0]["code"], "insufficient_funds");
+    }
+
+    #[test]
+    fn recovery_refuses_a_server_that_it_may_not_kill() {
+        let args = CommandLine::try_parse_from(["munim", "recovery", "--url", "http://127.0.0.1:1"]).unwrap().args;
+        assert!(matches!(crate::cli::bench::recovery::run(&args), Err(BenchError::Usage(_))));
+    }
+
+    #[test]
+    fn balances_are_asked_for_on_thirty_past_days() {
+        let days = past_days();
+        assert_eq!(days.len(), 30);
+        assert!(days.iter().all(|day| day.len() == 10));
+        assert!(days.is_sorted_by(|later, earlier| later > earlier));
+    }
 }

@@ -5,8 +5,9 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -37,12 +38,11 @@ impl ServerProcess {
     pub fn start(args: Vec<OsString>) -> Result<Self, BenchError> {
         let program = std::env::current_exe().map_err(|source| BenchError::io("find this program", source))?;
         let started = Instant::now();
-        let mut child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|source| BenchError::io("start the server", source))?;
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped());
+        // SAFETY: between fork and exec the child makes one system call that allocates nothing.
+        unsafe { command.pre_exec(die_with_the_parent) };
+        let mut child = command.spawn().map_err(|source| BenchError::io("start the server", source))?;
         let stdout = child.stdout.take().expect("it was asked for as a pipe");
         let (address, addresses) = mpsc::sync_channel(1);
         thread::spawn(move || {
@@ -111,6 +111,14 @@ impl Drop for ServerProcess {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Asks the kernel to kill this process when the thread that started it ends: a generator that is
+/// interrupted must not leave a server behind.
+fn die_with_the_parent() -> io::Result<()> {
+    // SAFETY: prctl with PR_SET_PDEATHSIG reads one integer and touches no memory of ours.
+    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Waits for `/readyz` to answer 200; says how long after `since`.

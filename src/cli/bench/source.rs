@@ -127,7 +127,7 @@ pub struct Batches {
     /// What was made, for the reads afterwards.
     pub made: Vec<TransferRun>,
     /// Posts and voids asked for.
-    pub settled: u64,
+    settled: u64,
 }
 
 impl Batches {
@@ -183,6 +183,10 @@ impl Source for Batches {
         });
         self.keys = keys;
         u64::from(new)
+    }
+
+    fn settled(&self) -> u64 {
+        self.settled
     }
 
     /// New transfers come first in a batch and nothing is refused in these shapes, so the ids follow
