@@ -1,7 +1,13 @@
 //! The one door for writes, and the place that knows what is durable.
 
+pub mod clock;
 pub mod command;
+pub mod holds;
+pub mod keys;
+pub mod outcome;
+pub mod shard;
 pub mod view;
+pub mod watermark;
 
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::money::Currency;
