@@ -421,7 +421,7 @@ mod tests {
     }
 
     fn quick_limits() -> AcceptLimits {
-        AcceptLimits { header_read_timeout: Duration::from_millis(60), ..AcceptLimits::default() }
+        AcceptLimits { header_read_timeout: Duration::from_millis(200), ..AcceptLimits::default() }
     }
 
     async fn assert_closed_by_the_server(mut stream: TcpStream) {

@@ -30,8 +30,8 @@ pub struct Figure {
     /// Mean rate of the first and of the last whole seconds, ten of each or a third of the run.
     edges: Option<(f64, f64)>,
     per_second: Vec<u64>,
-    /// Microseconds of processor time an answer.
-    generator_cpu_us: f64,
+    /// Microseconds of processor time an answer, where the processes did nothing else.
+    generator_cpu_us: Option<f64>,
     server_cpu_us: Option<f64>,
     errors: BTreeMap<(u16, String), u64>,
     stages: BTreeMap<String, (u64, u64)>,
@@ -58,12 +58,20 @@ impl Figure {
             settled_per_unit: float(outcome.settled) / float(outcome.units_in_all.max(1)),
             edges: (edge > 0).then(|| (mean(&series[..edge]), mean(&series[whole - edge..]))),
             per_second: series.to_vec(),
-            generator_cpu_us: cpu_us(outcome.generator_cpu),
+            generator_cpu_us: Some(cpu_us(outcome.generator_cpu)),
             server_cpu_us: outcome.server_cpu.map(cpu_us),
             latency: measured.latency,
             errors: measured.errors,
             stages: measured.stages,
         }
+    }
+
+    /// Forgets the processor time: two loads at once share it, and it cannot be told apart.
+    #[must_use]
+    pub fn without_cpu(mut self) -> Self {
+        self.generator_cpu_us = None;
+        self.server_cpu_us = None;
+        self
     }
 
     fn us(&self, quantile: f64) -> f64 {
@@ -94,7 +102,7 @@ impl Figure {
             "last_seconds": self.edges.map(|(_, last)| round(last)),
             "last_over_first": self.edges.map(|(first, last)| last / first),
             "each_second": self.per_second,
-            "cpu_us_per_answer": {"server": self.server_cpu_us.map(round), "generator": round(self.generator_cpu_us)},
+            "cpu_us_per_answer": {"server": self.server_cpu_us.map(round), "generator": self.generator_cpu_us.map(round)},
             "errors": errors,
             "server_timing_mean_us": stages,
         })
@@ -334,12 +342,10 @@ fn write_figure(out: &mut String, figure: &Figure, share: Option<f64>) {
     let latency = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)]
         .map(|(name, quantile)| format!("{name} {:.0}", figure.us(quantile)));
     line(out, "  latency, µs", &latency.join("  "));
-    let server = figure.server_cpu_us.map(|us| format!("server {us:.1}, ")).unwrap_or_default();
-    line(
-        out,
-        "  CPU, µs an answer",
-        &format!("{server}generator {:.1} ({} answers)", figure.generator_cpu_us, figure.answers),
-    );
+    if let Some(generator) = figure.generator_cpu_us {
+        let server = figure.server_cpu_us.map(|us| format!("server {us:.1}, ")).unwrap_or_default();
+        line(out, "  CPU, µs an answer", &format!("{server}generator {generator:.1} ({} answers)", figure.answers));
+    }
     if figure.settled_per_unit > 0.0 {
         let rate = grouped(figure.settled_per_unit * figure.units_per_second);
         line(out, "  beside them", &format!("{rate} holds posted or voided/s"));

@@ -112,7 +112,11 @@ impl Bench<'_> {
                 .zip(bytes_before)
                 .map(|(folder, before)| DiskUse { transfers, bytes: allocated_bytes(folder).saturating_sub(before) });
         }
-        report.figures = outcomes.into_iter().map(Figure::of).collect();
+        let figures = outcomes.into_iter().map(Figure::of);
+        report.figures = match args.kind {
+            BenchKind::Mixed => figures.map(Figure::without_cpu).collect(),
+            _ => figures.collect(),
+        };
         Ok(())
     }
 
