@@ -8,13 +8,16 @@
 //! All reads are `&self`, open a short read transaction and may run on any thread. redb has one
 //! writer at a time: [`Store::begin`], [`Store::write_key_table`] and [`Store::drop_key_tables`] wait for each other.
 
+mod chain;
 mod checkpoint;
 mod facts;
+mod filter;
 mod history;
 mod keys;
 mod load;
 mod open;
-#[expect(dead_code, reason = "signatures first")]
+mod packed;
+mod row;
 mod tables;
 
 pub use checkpoint::Checkpoint;

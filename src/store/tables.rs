@@ -17,7 +17,7 @@
 //! | `offdate_sums` (chained) | account << 1 \| kind | rows by day: day, debits, credits |
 //! | `offdate_days` (chained) | effective << 64 \| seq >> 12 | seqs: low bits |
 //! | `gl_days` (chained) | day | one pair per line: debits, credits |
-//! | `key_heads` (chained) | kind << 64 \| segment | newest moment, rows, blocks of the filter, fences of 16 bytes |
+//! | `key_heads` (chained) | kind << 64 \| segment | newest moment (8), blocks of the filter, first hash of each chunk (16 each) |
 //! | `key_rows` | kind << 96 \| segment << 32 \| chunk | 1 ..= 2,700 rows: hash of 16 bytes, seq of 8 |
 //! | `key_filters` | kind << 96 \| segment << 32 \| piece | 65,024 bytes of the filter, the last piece shorter |
 //! | `links` | tag << 120 \| (key + 1, 0 for the head) | the next key in the same form, 16 bytes |
