@@ -86,7 +86,7 @@ impl Core {
         }
         let view = self.store.off_date_view()?;
         let stored = snapshot.check(view.checkpoint_seq())?;
-        let rows = view.entries(snapshot.no, Day(0), below.0, Some(below), limit)?;
+        let rows = view.entries(snapshot.no, Day(0)..=below.0, Some(below), limit)?;
         let has_more = rows.len() == limit;
         let floor = if has_more { rows.last().map(|row| (row.effective, row.seq)) } else { None };
         let off_date = |row: &crate::store::OffDateRow| OffDate {
