@@ -61,6 +61,12 @@ impl Core {
         }
     }
 
+    /// A copy of an account's row; its newest seq may not be durable yet.
+    #[must_use]
+    pub fn account_row(&self, no: AccountNo) -> Option<Account> {
+        self.shards.copy(no)
+    }
+
     /// The view of an account's row.
     ///
     /// # Errors
