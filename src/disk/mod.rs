@@ -3,10 +3,80 @@
 //! Promise: everything that touches a disk goes through [`Disk`], so that a test can lose, tear,
 //! delay or fail any operation, and `verify` can open files without changing a byte.
 
+mod overlay;
+mod real;
+
 use std::fmt::Debug;
 use std::io;
+use std::sync::Arc;
 
 use redb::StorageBackend;
+
+pub use overlay::{OverlayBackend, OverlayDisk};
+pub use real::{DiskError, FolderDisk};
+
+/// Space ahead of a growing file. Kept apart from the file itself, because redb owns that.
+///
+/// A file system writes a block that was written before in half the time of a new one: no
+/// allocation has to be made durable with it. So a file is reserved, then filled with zeros, off
+/// the writer's thread.
+pub trait Ahead: Debug + Send + Sync {
+    /// Reserves space for the first `bytes` of the file; what is reserved stays so.
+    ///
+    /// # Errors
+    /// `StorageFull` when there is no such space, or whatever the file system says.
+    fn reserve(&self, bytes: u64) -> io::Result<()>;
+
+    /// Fills the next piece of the file with zeros and syncs it, up to `to` bytes of file. True while more remains.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn fill(&self, to: u64) -> io::Result<bool>;
+}
+
+/// Files that need no space ahead: in memory, or for reading.
+#[derive(Debug)]
+pub struct NothingAhead;
+
+impl Ahead for NothingAhead {
+    fn reserve(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn fill(&self, _: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+}
+
+/// A backend behind a pointer, as redb wants to own one.
+#[derive(Debug)]
+pub struct AnyBackend(pub Box<dyn StorageBackend>);
+
+impl StorageBackend for AnyBackend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.close()
+    }
+}
 
 /// One folder of files. Names are plain file names without separators.
 pub trait Disk: Debug + Send + Sync + 'static {
@@ -27,6 +97,30 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// `AlreadyExists`; `StorageFull` when the reservation is refused, and then no file is left.
     fn create(&self, name: &str, reserve_bytes: u64) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// Opens an existing file whose every change stays in memory.
+    ///
+    /// # Errors
+    /// `NotFound`, or whatever the file system says.
+    fn open_frozen(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(Box::new(OverlayBackend::over(self.open(name)?)?))
+    }
+
+    /// [`Disk::open`], with a hand on the space ahead.
+    ///
+    /// # Errors
+    /// As [`Disk::open`].
+    fn open_ahead(&self, name: &str) -> io::Result<(Box<dyn StorageBackend>, Arc<dyn Ahead>)> {
+        Ok((self.open(name)?, Arc::new(NothingAhead)))
+    }
+
+    /// [`Disk::create`], with a hand on the space ahead.
+    ///
+    /// # Errors
+    /// As [`Disk::create`].
+    fn create_ahead(&self, name: &str, reserve_bytes: u64) -> io::Result<(Box<dyn StorageBackend>, Arc<dyn Ahead>)> {
+        Ok((self.create(name, reserve_bytes)?, Arc::new(NothingAhead)))
+    }
 
     /// Renames a file, replacing what stood there. Durable only after [`Disk::sync_dir`].
     ///
@@ -75,4 +169,25 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// Whatever the file system says.
     fn allocated_bytes(&self, name: &str) -> io::Result<u64>;
+}
+
+/// Pieces in which files are hashed, bytes.
+const HASH_PIECE_BYTES: u64 = 1 << 20;
+
+/// blake3 of a whole file, read in pieces.
+///
+/// # Errors
+/// Whatever a read says.
+pub fn hash_in_pieces(file: &dyn StorageBackend) -> io::Result<[u8; 32]> {
+    let len = file.len()?;
+    let mut hasher = blake3::Hasher::new();
+    let mut piece = vec![0; HASH_PIECE_BYTES.min(len) as usize];
+    let mut at = 0;
+    while at < len {
+        let count = HASH_PIECE_BYTES.min(len - at) as usize;
+        file.read(at, &mut piece[..count])?;
+        hasher.update(&piece[..count]);
+        at += count as u64;
+    }
+    Ok(hasher.finalize().into())
 }

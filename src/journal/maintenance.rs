@@ -1,0 +1,260 @@
+//! Maintenance: what must not delay a commit.
+//!
+//! Promise: the next segment stands ready before it is needed, retired ones are sealed one after
+//! the other, and a full disk is tried again within a second or so. Nothing here touches the active
+//! segment's data.
+//!
+//! 1. Make the next segment, with its space. No space: the journal is full at the segment's end.
+//! 2. Seal the oldest retired segment: footer, clean close, file hash, manifest, read-only.
+//! 3. Fill a piece of the space ahead with zeros.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::appender::Position;
+use super::manifest::{Manifest, SealedSegment};
+use super::segment::{LiveSegment, NextSegment, segment_name};
+use super::writer::describe;
+use super::{Journal, JournalError, sealed_info};
+use crate::disk::Ahead;
+
+/// A full disk is tried again this often; the promise is five seconds.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// What the maintenance works on, shared with the writer.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    /// Held for moving a line in or out.
+    work: Mutex<Work>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    next: Option<NextSegment>,
+    retired: VecDeque<(Arc<LiveSegment>, Position)>,
+    /// The active segment has no reservation yet.
+    is_unreserved: bool,
+    is_woken: bool,
+}
+
+impl Upkeep {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn offer(&self, next: NextSegment) {
+        self.work().next = Some(next);
+    }
+
+    pub(super) fn take_next(&self) -> Option<NextSegment> {
+        self.work().next.take()
+    }
+
+    /// Queues a segment for sealing, with the position after its last entry.
+    pub(super) fn retire(&self, segment: Arc<LiveSegment>, end: Position) {
+        self.work().retired.push_back((segment, end));
+        self.wake();
+    }
+
+    pub(super) fn set_unreserved(&self) {
+        self.work().is_unreserved = true;
+    }
+
+    pub(super) fn wake(&self) {
+        self.work().is_woken = true;
+        self.wake.notify_all();
+    }
+}
+
+/// The one who prepares and seals. Tests drive it by hand with [`Maintenance::step`].
+#[derive(Debug)]
+pub struct Maintenance {
+    journal: Arc<Journal>,
+    /// A sealed segment whose line in the manifest is still to be written.
+    unlisted: Option<SealedSegment>,
+    /// The disk was full at the last try: only time helps.
+    is_waiting_for_space: bool,
+    has_filled_next: bool,
+    has_filled_active: bool,
+}
+
+impl Maintenance {
+    pub(super) fn new(journal: Arc<Journal>) -> Maintenance {
+        Maintenance {
+            journal,
+            unlisted: None,
+            is_waiting_for_space: false,
+            has_filled_next: false,
+            has_filled_active: false,
+        }
+    }
+
+    /// Works until the journal is closed or poisoned.
+    pub fn run(mut self) {
+        loop {
+            while self.step() {
+                if self.journal.is_closed.load(std::sync::atomic::Ordering::Acquire) {
+                    return;
+                }
+            }
+            let upkeep = &self.journal.upkeep;
+            let mut work = upkeep.work();
+            while !work.is_woken {
+                if self.is_waiting_for_space {
+                    let (guard, waited) =
+                        upkeep.wake.wait_timeout(work, FULL_RETRY).unwrap_or_else(PoisonError::into_inner);
+                    work = guard;
+                    if waited.timed_out() {
+                        break;
+                    }
+                } else {
+                    work = upkeep.wake.wait(work).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+            work.is_woken = false;
+            drop(work);
+            let is_closed = self.journal.is_closed.load(std::sync::atomic::Ordering::Acquire);
+            if is_closed || self.journal.poison.is_poisoned() {
+                return;
+            }
+        }
+    }
+
+    /// Does one piece of work. False when nothing is to be done now.
+    pub fn step(&mut self) -> bool {
+        if self.journal.poison.is_poisoned() {
+            return false;
+        }
+        match self.work() {
+            Ok(has_worked) => has_worked,
+            Err(error) if error.is_storage_full() => {
+                if !self.is_waiting_for_space {
+                    tracing::warn!(cause = describe(&error), "the disk is full: writes stop at the segment's end");
+                }
+                self.is_waiting_for_space = true;
+                self.journal.poison.set_full(true);
+                false
+            }
+            Err(error) => {
+                self.journal.fail(&describe(&error));
+                false
+            }
+        }
+    }
+
+    fn work(&mut self) -> Result<bool, JournalError> {
+        Ok(self.reserve_active()? || self.make_next()? || self.seal()? || self.fill())
+    }
+
+    /// After a restart on a full disk: the active segment's own space comes first.
+    fn reserve_active(&mut self) -> Result<bool, JournalError> {
+        let journal = &*self.journal;
+        if !journal.upkeep.work().is_unreserved {
+            return Ok(false);
+        }
+        let Some(active) = journal.active() else { return Ok(false) };
+        let reserved = active.ahead.reserve(journal.options.reserve_bytes());
+        reserved.map_err(|source| JournalError::io("reserve space for the journal", source))?;
+        journal.upkeep.work().is_unreserved = false;
+        Ok(true)
+    }
+
+    fn make_next(&mut self) -> Result<bool, JournalError> {
+        let journal = &*self.journal;
+        if journal.upkeep.work().next.is_some() {
+            return Ok(false);
+        }
+        let next = match NextSegment::create(&*journal.disk, journal.options.reserve_bytes()) {
+            Err(error) => {
+                // A half-made file would stand in the way of the next try.
+                let _ = journal.disk.remove(super::segment::NEXT_NAME);
+                return Err(error);
+            }
+            Ok(next) => next,
+        };
+        journal.offer_next(next);
+        journal.poison.set_full(false);
+        self.is_waiting_for_space = false;
+        self.has_filled_next = false;
+        // A roll that was asked for, or a writer at the segment's end, may be waiting for it.
+        journal.wake_writer();
+        Ok(true)
+    }
+
+    fn seal(&mut self) -> Result<bool, JournalError> {
+        if self.unlisted.is_none() {
+            let retired = self.journal.upkeep.work().retired.front().cloned();
+            let Some((segment, end)) = retired else { return Ok(false) };
+            self.unlisted = Some(self.close(&segment, &end)?);
+        }
+        let Some(sealed) = self.unlisted.take() else { return Ok(false) };
+        if let Err(error) = self.list(&sealed) {
+            self.unlisted = Some(sealed);
+            return Err(error);
+        }
+        let journal = &*self.journal;
+        {
+            let mut catalog = journal.catalog.write().unwrap_or_else(PoisonError::into_inner);
+            catalog.live.retain(|live| live.first_seq != sealed.first_seq);
+            catalog.sealed.push(sealed.clone());
+        }
+        journal.upkeep.work().retired.pop_front();
+        let name = segment_name(sealed.first_seq);
+        if let Err(error) = journal.disk.make_read_only(&name) {
+            // A guard against mistakes only; the hash in the manifest is what counts.
+            tracing::warn!(segment.file = name, %error, "could not make a sealed segment read-only");
+        }
+        if let Some(observer) = journal.observer.get() {
+            observer.sealed(&sealed_info(&sealed));
+        }
+        Ok(true)
+    }
+
+    fn close(&self, segment: &LiveSegment, end: &Position) -> Result<SealedSegment, JournalError> {
+        segment.close_sealed(end)?;
+        let disk = &*self.journal.disk;
+        let name = segment_name(segment.first_seq);
+        let doing = |source| JournalError::io("hash a segment", source);
+        let file_hash = disk.hash(&name).map_err(doing)?;
+        let bytes = disk.open_frozen(&name).and_then(|file| file.len()).map_err(doing)?;
+        Ok(SealedSegment {
+            first_seq: segment.first_seq,
+            last_seq: end.last_seq,
+            chain_hash: end.hash,
+            file_hash,
+            bytes,
+        })
+    }
+
+    fn list(&self, sealed: &SealedSegment) -> Result<(), JournalError> {
+        let mut lines = self.journal.catalog.read().unwrap_or_else(PoisonError::into_inner).sealed.clone();
+        lines.push(sealed.clone());
+        Manifest { journal_id: self.journal.identity.journal_id, sealed: lines }
+            .write(&*self.journal.disk)
+            .map_err(|source| JournalError::io("write the manifest", source))
+    }
+
+    /// Fills one piece; the next segment first, since the active one is already being written.
+    fn fill(&mut self) -> bool {
+        let journal = &*self.journal;
+        let to = journal.options.fill_bytes();
+        let next: Option<Arc<dyn Ahead>> = journal.upkeep.work().next.as_ref().map(|next| Arc::clone(next.ahead()));
+        let active = journal.active().map(|active| Arc::clone(&active.ahead));
+        let places = [(next, &mut self.has_filled_next), (active, &mut self.has_filled_active)];
+        for (ahead, has_filled) in places {
+            let Some(ahead) = ahead.filter(|_| !*has_filled) else { continue };
+            match ahead.fill(to) {
+                Ok(true) => return true,
+                Ok(false) => *has_filled = true,
+                Err(error) => {
+                    // It would only have made commits faster; a broken disk shows itself in a commit.
+                    tracing::warn!(%error, "could not fill the space ahead of the journal");
+                    *has_filled = true;
+                }
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,329 @@
+//! Reading back: one block, a range, the trailers.
+//!
+//! Promise: whoever reads a range gets every record of it once, in order, or an error that names
+//! the first seq that cannot be trusted. Nothing is skipped over.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError};
+
+use super::block::{Block, Identity};
+use super::record::Trailer;
+use super::segment::{LiveSegment, OpenSealed, segment_name};
+use super::{Journal, JournalError};
+use crate::domain::entry::Entry;
+use crate::domain::ids::{Moment, Seq};
+use crate::domain::time::Day;
+
+/// What a scan delivers, in the order of the books.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    /// A record begins (or, at the start of a scan, goes on).
+    Record {
+        /// Its first seq.
+        first_seq: Seq,
+        /// Its moment.
+        moment: Moment,
+        /// Its business date.
+        date: Day,
+    },
+    /// One of its entries.
+    Entry {
+        /// Its seq.
+        seq: Seq,
+        /// What happened.
+        entry: &'a Entry,
+    },
+    /// The record ends.
+    End {
+        /// Its last seq.
+        last_seq: Seq,
+        /// Its trailer.
+        trailer: &'a Trailer<'a>,
+    },
+}
+
+/// Checks that blocks follow one another: seqs, hashes, records, moments.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    pub(super) identity: Identity,
+    /// Seq of the next entry.
+    pub(super) next: Seq,
+    /// Hash of the block before; `None` where a scan begins in the middle.
+    pub(super) hash: Option<[u8; 32]>,
+    /// First seq of the record that goes on in the next block.
+    pub(super) open: Option<Seq>,
+    /// Moment and date of the last run; `None` where a scan begins in the middle.
+    pub(super) last: Option<(Moment, Day)>,
+}
+
+impl Chain {
+    /// Follows a block of which only the heads of its runs are read.
+    pub(super) fn follow(&mut self, block: &Block) -> Result<(), &'static str> {
+        self.check_block(block)?;
+        for place in 0..block.run_count() {
+            let run = block.run(place).ok_or("run table is damaged")?;
+            self.check_run(&run)?;
+        }
+        self.next = block.last_seq().next();
+        Ok(())
+    }
+
+    fn check_block(&mut self, block: &Block) -> Result<(), &'static str> {
+        if block.identity().journal_id != self.identity.journal_id {
+            return Err("block of another journal");
+        }
+        if block.identity().epoch > self.identity.epoch {
+            return Err("block of a later writer");
+        }
+        if block.first_seq() != self.next {
+            return Err("seqs do not follow one another");
+        }
+        if self.hash.is_some_and(|hash| hash != block.prev_hash()) {
+            return Err("block does not continue the chain");
+        }
+        self.hash = Some(block.hash());
+        Ok(())
+    }
+
+    fn check_run(&mut self, run: &super::block::Run) -> Result<(), &'static str> {
+        let head = &run.head;
+        let is_linked = match self.open {
+            Some(open) => !head.is_first && head.first_seq == open,
+            // A scan that begins in the middle may begin inside a record.
+            None => head.is_first || self.last.is_none(),
+        };
+        if !is_linked {
+            return Err("record is not whole");
+        }
+        if head.is_first && self.last.is_some_and(|(moment, _)| head.moment <= moment) {
+            return Err("moments go back");
+        }
+        self.last = Some((head.moment, head.date));
+        self.open = (!head.is_last).then_some(head.first_seq);
+        Ok(())
+    }
+
+    /// Follows a block and delivers its items from `from` on.
+    pub(super) fn deliver(
+        &mut self,
+        block: &Block,
+        from: Seq,
+        visit: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, &'static str> {
+        self.check_block(block)?;
+        for place in 0..block.run_count() {
+            let run = block.run(place).ok_or("run table is damaged")?;
+            let is_start = self.last.is_none() || (run.seq <= from && from <= run.last_seq);
+            self.check_run(&run)?;
+            if run.last_seq < from {
+                continue;
+            }
+            let head = run.head;
+            if head.is_first || is_start {
+                let record = Item::Record { first_seq: head.first_seq, moment: head.moment, date: head.date };
+                if visit(record).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            let mut each = |seq: Seq, entry: &Entry| {
+                if seq < from { ControlFlow::Continue(()) } else { visit(Item::Entry { seq, entry }) }
+            };
+            match block.walk(place, &run, &mut each).ok_or("entries are damaged")? {
+                ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+                ControlFlow::Continue(None) => {}
+                ControlFlow::Continue(Some(trailer)) => {
+                    if visit(Item::End { last_seq: run.last_seq, trailer: &trailer }).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+        self.next = block.last_seq().next();
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// A segment to read from, whichever way it is open.
+enum Source {
+    Live(Arc<LiveSegment>),
+    Sealed(Arc<OpenSealed>),
+}
+
+impl Source {
+    fn first_seq(&self) -> Seq {
+        match self {
+            Source::Live(live) => live.first_seq,
+            Source::Sealed(sealed) => sealed.footer.first_seq,
+        }
+    }
+
+    fn blocks_from(&self, from: Seq) -> Vec<u64> {
+        match self {
+            Source::Live(live) => live.blocks_from(from),
+            Source::Sealed(sealed) => sealed.blocks_from(from),
+        }
+    }
+}
+
+impl Journal {
+    fn source(&self, seq: Seq) -> Result<Option<Source>, JournalError> {
+        let sealed = {
+            let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(live) = catalog.live.iter().rev().find(|live| live.first_seq <= seq) {
+                return Ok(Some(Source::Live(Arc::clone(live))));
+            }
+            let place = catalog.sealed.partition_point(|sealed| sealed.first_seq <= seq);
+            let Some(place) = place.checked_sub(1) else { return Ok(None) };
+            catalog.sealed[place].clone()
+        };
+        let open = self.sealed_files.get(sealed.first_seq)?;
+        open.check(&sealed)?;
+        Ok(Some(Source::Sealed(open)))
+    }
+
+    /// First seq of the durable block that holds an entry; `None` when no durable block does.
+    ///
+    /// # Errors
+    /// A sealed segment cannot be opened.
+    pub fn locate(&self, seq: Seq) -> Result<Option<Seq>, JournalError> {
+        if seq == Seq::NONE || seq > self.durable_seq() {
+            return Ok(None);
+        }
+        Ok(match self.source(seq)? {
+            None => None,
+            Some(Source::Live(live)) => live.locate(seq),
+            Some(Source::Sealed(sealed)) => sealed.locate(seq),
+        })
+    }
+
+    /// Reads the block that begins with a seq and checks its hash.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`], or the disk.
+    pub fn load(&self, first_seq: Seq) -> Result<Arc<Block>, JournalError> {
+        let missing = || JournalError::Missing { file: segment_name(first_seq), seq: first_seq };
+        let source = self.source(first_seq)?.ok_or_else(missing)?;
+        self.load_from(&source, first_seq).map(Arc::new)
+    }
+
+    fn load_from(&self, source: &Source, first_seq: Seq) -> Result<Block, JournalError> {
+        let block = match source {
+            Source::Sealed(sealed) => sealed.load(first_seq)?,
+            Source::Live(live) => match live.load(first_seq) {
+                Some(block) => block?,
+                // It was sealed since it was looked up.
+                None if self.is_closed.load(std::sync::atomic::Ordering::Acquire) => return Err(JournalError::Closed),
+                None => self.sealed_files.get(live.first_seq)?.load(first_seq)?,
+            },
+        };
+        if block.identity().journal_id != self.identity.journal_id {
+            let what = "block of another journal".into();
+            return Err(JournalError::Damaged { file: segment_name(source.first_seq()), seq: first_seq, what });
+        }
+        Ok(block)
+    }
+
+    /// Delivers the durable entries from `from` (at least 1) on, until `visit` breaks. Where
+    /// `from` lies inside a record, that record's head comes first.
+    ///
+    /// # Errors
+    /// The first damage, after everything before it was delivered.
+    pub fn scan(
+        &self,
+        from: Seq,
+        visit: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, JournalError> {
+        let mut chain: Option<Chain> = None;
+        self.each_block(from, &mut |file, block| {
+            let chain = chain.get_or_insert_with(|| Chain {
+                identity: self.identity,
+                next: block.first_seq(),
+                hash: None,
+                open: None,
+                last: None,
+            });
+            let seq = chain.next;
+            chain.deliver(block, from, visit).map_err(|what| JournalError::Damaged {
+                file: segment_name(file),
+                seq,
+                what: what.into(),
+            })
+        })
+    }
+
+    /// Visits the durable blocks from the one that holds `from`, with the first seq of their segment.
+    fn each_block(
+        &self,
+        from: Seq,
+        visit: &mut dyn FnMut(Seq, &Block) -> Result<ControlFlow<()>, JournalError>,
+    ) -> Result<ControlFlow<()>, JournalError> {
+        let durable = self.durable_seq();
+        let mut next = Seq(from.0.max(1));
+        while next <= durable {
+            let Some(source) = self.source(next)? else {
+                return Err(JournalError::Missing { file: segment_name(next), seq: next });
+            };
+            let before = next;
+            for first in source.blocks_from(next) {
+                let block = self.load_from(&source, Seq(first))?;
+                if first > next.0 || block.last_seq() < next {
+                    let what = "block is missing".into();
+                    return Err(JournalError::Damaged { file: segment_name(source.first_seq()), seq: next, what });
+                }
+                next = block.last_seq().next();
+                if visit(source.first_seq(), &block)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if next > durable {
+                    break;
+                }
+            }
+            if next == before {
+                let what = "entries are missing".into();
+                return Err(JournalError::Damaged { file: segment_name(source.first_seq()), seq: next, what });
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Delivers the trailers of records that end at or after `from`, up to `to`: (first seq, last
+    /// seq, trailer). Entries are jumped over, not decoded.
+    ///
+    /// # Errors
+    /// The first damage.
+    pub fn scan_trailers(
+        &self,
+        from: Seq,
+        to: Seq,
+        visit: &mut dyn FnMut(Seq, Seq, &Trailer<'_>),
+    ) -> Result<(), JournalError> {
+        let mut damage = None;
+        let _ = self.each_block(from, &mut |file, block| {
+            if block.first_seq() > to {
+                return Ok(ControlFlow::Break(()));
+            }
+            for place in 0..block.run_count() {
+                let run = block.run(place);
+                let Some(run) = run else {
+                    damage = Some((file, block.first_seq()));
+                    return Ok(ControlFlow::Break(()));
+                };
+                if !run.head.is_last || run.last_seq < from || run.last_seq > to {
+                    continue;
+                }
+                let Some(trailer) = block.trailer(&run) else {
+                    damage = Some((file, run.seq));
+                    return Ok(ControlFlow::Break(()));
+                };
+                visit(run.head.first_seq, run.last_seq, &trailer);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        match damage {
+            None => Ok(()),
+            Some((file, seq)) => {
+                Err(JournalError::Damaged { file: segment_name(file), seq, what: "run table is damaged".into() })
+            }
+        }
+    }
+}
