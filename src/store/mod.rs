@@ -20,6 +20,9 @@ mod packed;
 mod row;
 mod tables;
 
+#[cfg(test)]
+mod tests;
+
 pub use checkpoint::Checkpoint;
 pub use facts::{KeyKind, Meta, OffDateKind, OffDateRow, PeriodEventRow, ResolutionKind};
 pub use open::{Store, StoreError};
