@@ -316,6 +316,12 @@ fn a_store_opened_again_answers_as_before() {
 }
 
 #[test]
+fn threads_may_share_a_store() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Store>();
+}
+
+#[test]
 fn a_dropped_checkpoint_leaves_nothing() {
     let store = MemoryFile::default().open().unwrap();
     let mut checkpoint = store.begin().unwrap();
@@ -410,7 +416,7 @@ fn a_flipped_bit_is_noticed_or_harmless() {
     let seed = 0x5eed_u64;
     let mut state = seed;
     let mut noticed = 0;
-    const FLIPS: usize = 1_500;
+    const FLIPS: usize = 600;
     for flip in 0..FLIPS {
         state = u64::from_le_bytes(blake3::hash(&state.to_le_bytes()).as_bytes()[..8].try_into().unwrap());
         let pick = usize::try_from(state >> 8).unwrap();
