@@ -1,1 +1,5 @@
-//! cli
+//! The commands.
+
+pub mod bench;
+pub mod demo_data;
+pub mod import;

@@ -68,6 +68,12 @@ impl TransferEntry {
         }
     }
 
+    /// Whether the entry opens or ends a hold or decides an earlier transfer's fate.
+    #[must_use]
+    pub fn needs_holds(&self) -> bool {
+        !matches!(self.op, TransferOp::Posted)
+    }
+
     /// The effective date, given the record's business date.
     #[must_use]
     pub fn effective_on(&self, business_date: Day) -> Day {

@@ -28,8 +28,8 @@ pub enum Command {
     Reverse { transfer: Seq, reason: Option<Box<str>> },
     /// Closes all effective dates up to and including `through`.
     ClosePeriod { through: Day },
-    /// Opens the effective dates after `through` again (all of them when `None`).
-    ReopenPeriod { through: Option<Day>, reason: Box<str> },
+    /// Undoes the closing that closed `through`: dates after the closing before it are open again.
+    ReopenPeriod { through: Day, reason: Box<str> },
     /// Takes the wall clock's word after a jump.
     AcceptClock,
 }

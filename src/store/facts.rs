@@ -25,6 +25,8 @@ pub struct Meta {
     pub closed_through: Option<Day>,
     /// Closings and re-openings, in the engine's order.
     pub period_events: Vec<PeriodEventRow>,
+    /// First seq of each business day, oldest first.
+    pub day_runs: Vec<(Day, Seq)>,
     /// Lines of the general ledger, in order of their numbers.
     pub gl_keys: Vec<GlKey>,
     /// Accounts in the checkpoint: numbers 0 .. accounts.

@@ -267,6 +267,11 @@ pub(super) fn encode_meta(meta: &Meta) -> Body {
         body.put_varint(u64::from(event.reason.is_some()));
         body.put_text(event.reason.as_deref().unwrap_or_default());
     }
+    body.put_varint(meta.day_runs.len() as u64);
+    for (day, first) in &meta.day_runs {
+        body.put_varint(u64::from(day.0));
+        body.put_varint(first.0);
+    }
     body.put_varint(meta.gl_keys.len() as u64);
     for key in &meta.gl_keys {
         body.put(&[key.currency.0]);
@@ -296,6 +301,10 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
         let text = fields.text()?;
         period_events.push(PeriodEventRow { seq, at, through, reason: has_reason.then(|| text.into()) });
     }
+    let mut day_runs = Vec::new();
+    for _ in 0..fields.varint()? {
+        day_runs.push((Day(fields.narrow()?), Seq(fields.varint()?)));
+    }
     let mut gl_keys = Vec::new();
     for _ in 0..fields.varint()? {
         let [currency] = fields.array()?;
@@ -317,6 +326,7 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
         business_date,
         closed_through,
         period_events,
+        day_runs,
         gl_keys,
         accounts,
     })

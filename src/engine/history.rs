@@ -1,0 +1,271 @@
+//! Reading what was written: single entries, whole records, and the walk along an account's chain.
+//!
+//! The journal is the history; there is no index per transfer. A seq leads to its block, the block
+//! comes from the cache or is read and verified once, and an account's chain leads from entry to
+//! entry backwards.
+//!
+//! Promise: what is read here is durable; callers wait for the watermark first. A read that would
+//! touch the disk says so ([`ReadError::NotCached`]) when asked to stay in memory, so that no async
+//! worker ever waits for a disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use crate::domain::account::Side;
+use crate::domain::entry::{AccountCold, Entry, TransferEntry};
+use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::time::Day;
+use crate::journal::{Block, Journal, RunHead};
+
+use super::view::Unavailable;
+
+/// Why history could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The block is not in memory and the caller asked to stay there.
+    NotCached,
+    /// A checkpoint moved rows from memory to the store meanwhile: begin again.
+    Moved,
+    /// The disk or a hash says no.
+    Unreadable(String),
+}
+
+impl From<ReadError> for Unavailable {
+    fn from(error: ReadError) -> Unavailable {
+        match error {
+            ReadError::NotCached | ReadError::Moved => {
+                Unavailable::HistoryUnreadable("a read kept missing what moved".into())
+            }
+            ReadError::Unreadable(cause) => Unavailable::HistoryUnreadable(cause),
+        }
+    }
+}
+
+/// May a read touch the disk?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Only what is cached.
+    Memory,
+    /// The disk too; only on a thread that may wait.
+    Disk,
+}
+
+/// An entry with its place and time.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// Its seq.
+    pub seq: Seq,
+    /// First seq of its record.
+    pub record: Seq,
+    /// Moment of its record.
+    pub moment: Moment,
+    /// Business date of its record.
+    pub date: Day,
+    /// The entry.
+    pub entry: Entry,
+}
+
+impl Located {
+    /// The transfer entry, if it is one.
+    #[must_use]
+    pub fn transfer(&self) -> Option<&TransferEntry> {
+        match &self.entry {
+            Entry::Transfer(entry) => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// The entry before this one in an account's chain, or `None` when it does not touch the account.
+    #[must_use]
+    pub fn previous_of(&self, account: AccountNo) -> Option<Seq> {
+        match &self.entry {
+            Entry::Transfer(entry) if entry.debit == account => Some(entry.previous_debit),
+            Entry::Transfer(entry) if entry.credit == account => Some(entry.previous_credit),
+            Entry::AccountChanged(entry) if entry.account == account => Some(entry.previous),
+            Entry::AccountOpened(entry) if entry.account == account => Some(Seq::NONE),
+            _ => None,
+        }
+    }
+
+    /// On which side an account stands in a transfer entry.
+    #[must_use]
+    pub fn side_of(&self, account: AccountNo) -> Option<(Side, &TransferEntry)> {
+        let entry = self.transfer()?;
+        if entry.debit == account {
+            Some((Side::Debit, entry))
+        } else if entry.credit == account {
+            Some((Side::Credit, entry))
+        } else {
+            None
+        }
+    }
+}
+
+/// A whole record.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its entries, ascending.
+    pub entries: Vec<Located>,
+    /// Hash of its idempotency key and the fingerprint, if it had one.
+    pub key: Option<super::command::IdempotencyKey>,
+    /// The request that made it.
+    pub request: u64,
+    /// The encoded outcome.
+    pub reply: Vec<u8>,
+}
+
+/// A cache's hits and misses. moka keeps none.
+#[derive(Debug, Default)]
+pub struct Counter {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Counter {
+    fn count(&self, hit: bool) {
+        if hit { &self.hits } else { &self.misses }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// (hits, misses) since the start.
+    #[must_use]
+    pub fn read(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+}
+
+/// The readable past, behind its caches.
+#[derive(Debug)]
+pub struct History {
+    journal: Arc<Journal>,
+    /// Verified blocks by first seq.
+    blocks: Cache<u64, Arc<Block>>,
+    /// Texts of accounts by the seq of the entry that holds them.
+    texts: Cache<u64, Arc<AccountCold>>,
+    /// Of `blocks`.
+    pub block_counter: Counter,
+    /// Of `texts`.
+    pub text_counter: Counter,
+}
+
+/// Rough bytes of a cached text beside its strings: the entry, the Arc, moka's own node.
+const TEXT_OVERHEAD_BYTES: usize = 200;
+
+impl History {
+    /// Caches of so many bytes each. LRU, as the owner's card says: the newest blocks are the ones read.
+    #[must_use]
+    pub fn new(journal: Arc<Journal>, block_bytes: u64, text_bytes: u64) -> History {
+        let blocks = Cache::builder()
+            .max_capacity(block_bytes)
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|_, block: &Arc<Block>| u32::try_from(block.bytes().len() + 128).unwrap_or(u32::MAX))
+            .build();
+        let texts = Cache::builder()
+            .max_capacity(text_bytes)
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|_, cold: &Arc<AccountCold>| {
+                let strings: usize = cold.name.as_ref().map_or(0, |name| name.len())
+                    + cold.external_id.as_ref().map_or(0, |id| id.len())
+                    + cold.metadata.iter().map(|(key, value)| key.len() + value.len() + 32).sum::<usize>();
+                u32::try_from(strings + TEXT_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+            })
+            .build();
+        History { journal, blocks, texts, block_counter: Counter::default(), text_counter: Counter::default() }
+    }
+
+    /// The writer's newest blocks: most reads are of what was just written.
+    pub fn remember(&self, block: &Arc<Block>) {
+        self.blocks.insert(block.first_seq().0, Arc::clone(block));
+    }
+
+    /// The block that holds a durable seq; `None` when there is no such entry.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn block(&self, seq: Seq, reach: Reach) -> Result<Option<Arc<Block>>, ReadError> {
+        if seq == Seq::NONE || seq > self.journal.durable_seq() {
+            return Ok(None);
+        }
+        let unreadable = |error: crate::journal::JournalError| ReadError::Unreadable(error.to_string());
+        let Some(first) = self.journal.locate(seq).map_err(unreadable)? else { return Ok(None) };
+        let cached = self.blocks.get(&first.0);
+        self.block_counter.count(cached.is_some());
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        if reach == Reach::Memory {
+            return Err(ReadError::NotCached);
+        }
+        let block = self.journal.load(first).map_err(unreadable)?;
+        self.remember(&block);
+        Ok(Some(block))
+    }
+
+    /// The entry with a durable seq.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn entry(&self, seq: Seq, reach: Reach) -> Result<Option<Located>, ReadError> {
+        let Some(block) = self.block(seq, reach)? else { return Ok(None) };
+        Ok(block.entry(seq).map(|(head, entry)| locate(seq, head, entry)))
+    }
+
+    /// The record that begins at a seq; `None` when none does.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn record(&self, first: Seq, reach: Reach) -> Result<Option<Record>, ReadError> {
+        let mut record = Record { entries: Vec::new(), key: None, request: 0, reply: Vec::new() };
+        let mut next = first;
+        loop {
+            let Some(block) = self.block(next, reach)? else { return Ok(None) };
+            let Some((head, _)) = block.entry(next) else { return Ok(None) };
+            if head.first_seq != first {
+                return Ok(None);
+            }
+            while let Some((head, entry)) = block.entry(next).filter(|(head, _)| head.first_seq == first) {
+                record.entries.push(locate(next, head, entry));
+                next = next.next();
+            }
+            if let Some(trailer) = block.trailer_of(first) {
+                record.key = trailer.key.map(|mark| super::command::IdempotencyKey {
+                    hash: mark.hash,
+                    fingerprint: mark.fingerprint,
+                });
+                record.request = trailer.request;
+                record.reply = trailer.reply.to_vec();
+                return Ok(Some(record));
+            }
+        }
+    }
+
+    /// The texts of an account, given the entry that holds them.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn account_texts(&self, cold_seq: Seq, reach: Reach) -> Result<Arc<AccountCold>, ReadError> {
+        let cached = self.texts.get(&cold_seq.0);
+        self.text_counter.count(cached.is_some());
+        if let Some(cold) = cached {
+            return Ok(cold);
+        }
+        let cold = match self.entry(cold_seq, reach)?.map(|located| located.entry) {
+            Some(Entry::AccountOpened(entry)) => Arc::new(entry.cold),
+            Some(Entry::AccountChanged(entry)) => Arc::new(entry.cold),
+            _ => return Err(ReadError::Unreadable(format!("entry seq={cold_seq} holds no account texts"))),
+        };
+        self.texts.insert(cold_seq.0, Arc::clone(&cold));
+        Ok(cold)
+    }
+
+    /// Puts texts into the cache that are known anyway.
+    pub fn remember_texts(&self, cold_seq: Seq, cold: Arc<AccountCold>) {
+        self.texts.insert(cold_seq.0, cold);
+    }
+}
+
+fn locate(seq: Seq, head: RunHead, entry: Entry) -> Located {
+    Located { seq, record: head.first_seq, moment: head.moment, date: head.date, entry }
+}

@@ -1,0 +1,288 @@
+//! Idempotency keys and external ids since the last sealed segment.
+//!
+//! Both are looked up by 128 bits of a hash. Recent ones live in key shards of their own, since two
+//! requests with one key may touch different accounts. When a segment is sealed its keys move into
+//! one table of the store: first the maps are set aside (in one pointer swap), then the table is
+//! written, then they are dropped and the **generation** moves on. Whoever looked into the store
+//! before locking compares the generation under the lock and looks again if it moved.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::domain::ids::Seq;
+
+/// 128 bits of blake3.
+pub type KeyHash = [u8; 16];
+
+/// What the hash of an external id begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExternalKind {
+    /// Of an account; the row's number is the account's.
+    Account,
+    /// Of a transfer; the row's number is its seq.
+    Transfer,
+}
+
+/// Hash of an external id: unique per kind.
+#[must_use]
+pub fn external_hash(kind: ExternalKind, text: &str) -> KeyHash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(match kind {
+        ExternalKind::Account => b"account:",
+        ExternalKind::Transfer => b"transfer",
+    });
+    hasher.update(text.as_bytes());
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    hash
+}
+
+/// The keys are hashes already: their first eight bytes will do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        let mut first = [0; 8];
+        let length = bytes.len().min(8);
+        first[..length].copy_from_slice(&bytes[..length]);
+        self.0 ^= u64::from_le_bytes(first);
+    }
+    fn write_usize(&mut self, _length_prefix: usize) {}
+}
+
+/// Rows by hash: (the seq of the entry that made the row, the number that the row tells).
+pub type KeyMap = HashMap<KeyHash, KeyRow, BuildHasherDefault<FirstBytes>>;
+
+/// What a key leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    /// The first seq of the record with this idempotency key; or the seq of the transfer or the
+    /// number of the account with this external id.
+    pub number: u64,
+    /// The entry that made the row: decides to which segment's table it goes.
+    pub seq: Seq,
+}
+
+/// Which of the two kinds of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Idempotency keys; dropped after their retention.
+    Idempotency,
+    /// External ids; kept for ever.
+    External,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    young: KeyMap,
+    retiring: Arc<KeyMap>,
+}
+
+impl Rows {
+    fn find(&self, hash: &KeyHash) -> Option<u64> {
+        self.young.get(hash).or_else(|| self.retiring.get(hash)).map(|row| row.number)
+    }
+}
+
+/// One key shard.
+#[derive(Debug, Default)]
+pub struct KeyShard {
+    idempotency: Rows,
+    external: Rows,
+}
+
+impl KeyShard {
+    fn rows(&self, kind: KeyKind) -> &Rows {
+        match kind {
+            KeyKind::Idempotency => &self.idempotency,
+            KeyKind::External => &self.external,
+        }
+    }
+
+    fn rows_mut(&mut self, kind: KeyKind) -> &mut Rows {
+        match kind {
+            KeyKind::Idempotency => &mut self.idempotency,
+            KeyKind::External => &mut self.external,
+        }
+    }
+}
+
+/// All key shards.
+#[derive(Debug)]
+pub struct Keys {
+    /// Each lock guards its shard's maps; taken after the account shards, ascending, before the sequencer.
+    shards: Box<[Mutex<KeyShard>]>,
+    generation: AtomicU64,
+}
+
+impl Keys {
+    /// At least `count` shards, rounded up to a power of two, at most 256.
+    #[must_use]
+    pub fn new(count: usize) -> Keys {
+        let count = count.clamp(1, 256).next_power_of_two();
+        Keys { shards: (0..count).map(|_| Mutex::default()).collect(), generation: AtomicU64::new(0) }
+    }
+
+    /// Moves on whenever rows have moved from memory into the store.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn place(&self, hash: &KeyHash) -> usize {
+        // Not the bytes by which the maps place their rows: those would be alike within a shard.
+        usize::from(hash[15]) & (self.shards.len() - 1)
+    }
+
+    /// Looks a row up without keeping the lock.
+    #[must_use]
+    pub fn find(&self, kind: KeyKind, hash: &KeyHash) -> Option<u64> {
+        self.shards[self.place(hash)].lock().rows(kind).find(hash)
+    }
+
+    /// Locks the shards of up to two hashes, ascending.
+    pub fn lock(&self, a: Option<&KeyHash>, b: Option<&KeyHash>) -> LockedKeys<'_> {
+        let (a, b) = (a.map(|hash| self.place(hash)), b.map(|hash| self.place(hash)));
+        let (first, second) = match (a, b) {
+            (Some(a), Some(b)) if a != b => (Some(a.min(b)), Some(a.max(b))),
+            (a, b) => (a.or(b), None),
+        };
+        LockedKeys {
+            keys: self,
+            guards: [first, second].map(|at| at.map(|at| (at, self.shards[at].lock()))),
+            all: Vec::new(),
+        }
+    }
+
+    /// Locks all key shards, ascending.
+    pub fn lock_all(&self) -> LockedKeys<'_> {
+        LockedKeys { keys: self, guards: [None, None], all: self.shards.iter().map(Mutex::lock).collect() }
+    }
+
+    /// Puts a row in while recovering.
+    pub fn load(&self, kind: KeyKind, hash: KeyHash, row: KeyRow) {
+        self.shards[self.place(&hash)].lock().rows_mut(kind).young.insert(hash, row);
+    }
+
+    /// Sets the rows of both kinds aside for the table of a sealed segment, and returns those with
+    /// a seq up to `through`, sorted by hash; the rest stays young.
+    #[must_use]
+    pub fn retire(&self, through: Seq) -> [Vec<(KeyHash, u64)>; 2] {
+        [KeyKind::Idempotency, KeyKind::External].map(|kind| {
+            let mut rows = Vec::new();
+            for shard in &self.shards {
+                let aside = {
+                    let mut shard = shard.lock();
+                    let both = shard.rows_mut(kind);
+                    assert!(both.retiring.is_empty(), "one segment retires at a time");
+                    both.retiring = Arc::new(std::mem::take(&mut both.young));
+                    Arc::clone(&both.retiring)
+                };
+                rows.extend(aside.iter().filter(|(_, row)| row.seq <= through).map(|(hash, row)| (*hash, row.number)));
+                // The few rows of the segment after: appended between its first entry and now.
+                let later: Vec<_> = aside.iter().filter(|(_, row)| row.seq > through).map(|(h, r)| (*h, *r)).collect();
+                shard.lock().rows_mut(kind).young.extend(later);
+            }
+            rows.sort_unstable_by_key(|(hash, _)| *hash);
+            rows
+        })
+    }
+
+    /// The store has the table: drops what was set aside.
+    pub fn drop_retired(&self) {
+        // The generation moves first: whoever looked into the store before this looks again.
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        for shard in &self.shards {
+            for kind in [KeyKind::Idempotency, KeyKind::External] {
+                let gone = std::mem::take(&mut shard.lock().rows_mut(kind).retiring);
+                drop(gone);
+            }
+        }
+    }
+
+    /// Rows in memory, for `/v1/status` and tests.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let count = |shard: &Mutex<KeyShard>| {
+            let shard = shard.lock();
+            [&shard.idempotency, &shard.external]
+                .iter()
+                .map(|rows| rows.young.len() + rows.retiring.len())
+                .sum::<usize>()
+        };
+        self.shards.iter().map(|shard| count(shard) as u64).sum()
+    }
+
+    /// Whether no row is in memory.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Some key shards, locked.
+#[derive(Debug)]
+pub struct LockedKeys<'a> {
+    keys: &'a Keys,
+    guards: [Option<(usize, MutexGuard<'a, KeyShard>)>; 2],
+    all: Vec<MutexGuard<'a, KeyShard>>,
+}
+
+impl LockedKeys<'_> {
+    fn shard(&mut self, hash: &KeyHash) -> &mut KeyShard {
+        let at = self.keys.place(hash);
+        if !self.all.is_empty() {
+            return &mut self.all[at];
+        }
+        let mut held = self.guards.iter_mut().flatten();
+        &mut held.find(|(place, _)| *place == at).expect("the shard of every hash asked for was locked").1
+    }
+
+    /// The row of a hash, young or set aside.
+    pub fn find(&mut self, kind: KeyKind, hash: &KeyHash) -> Option<u64> {
+        self.shard(hash).rows(kind).find(hash)
+    }
+
+    /// Adds a row; `decide` has seen that there was none.
+    pub fn insert(&mut self, kind: KeyKind, hash: KeyHash, row: KeyRow) {
+        self.shard(&hash).rows_mut(kind).young.insert(hash, row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retiring_keeps_every_row_findable_until_the_store_has_it() {
+        let keys = Keys::new(4);
+        let hash = |n: u8| external_hash(ExternalKind::Account, &n.to_string());
+        for n in 0..100 {
+            let row = KeyRow { number: u64::from(n), seq: Seq(u64::from(n)) };
+            keys.lock(Some(&hash(n)), None).insert(KeyKind::External, hash(n), row);
+        }
+        let [idempotency, external] = keys.retire(Seq(59));
+        assert!(idempotency.is_empty());
+        assert_eq!(external.len(), 60);
+        assert!(external.is_sorted());
+        assert!((0..100).all(|n| keys.find(KeyKind::External, &hash(n)) == Some(u64::from(n))));
+        let before = keys.generation();
+        keys.drop_retired();
+        assert_ne!(keys.generation(), before);
+        let left = (0..100).filter(|n| keys.find(KeyKind::External, &hash(*n)).is_some());
+        assert!(left.eq(60..100));
+    }
+
+    #[test]
+    fn the_kinds_do_not_share_names() {
+        assert_ne!(external_hash(ExternalKind::Account, "A"), external_hash(ExternalKind::Transfer, "A"));
+    }
+}
