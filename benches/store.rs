@@ -169,6 +169,7 @@ fn meta() -> Meta {
         business_date: Day(20_000),
         closed_through: None,
         period_events: Vec::new(),
+        day_runs: Vec::new(),
         gl_keys: Vec::new(),
         accounts: ACCOUNTS,
     }

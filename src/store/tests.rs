@@ -194,6 +194,7 @@ fn meta(accounts: u32) -> Meta {
             PeriodEventRow { seq: Seq(5), at: Moment(9), through: Some(Day(19_500)), reason: None },
             PeriodEventRow { seq: Seq(6), at: Moment(-9), through: None, reason: Some("गलती".into()) },
         ],
+        day_runs: vec![(Day(20_000), Seq(1)), (Day(20_001), Seq(9_000))],
         gl_keys: vec![GlKey { currency: Currency::INR, code: 1_001, account_type: AccountType::Asset }],
         accounts,
     }
@@ -330,6 +331,40 @@ fn a_dropped_checkpoint_leaves_nothing() {
     drop(checkpoint);
     assert_eq!(store.meta().unwrap(), None);
     assert_eq!(store.resolution(Seq(1)).unwrap(), []);
+}
+
+#[test]
+fn accounts_opened_during_a_checkpoint_are_left_to_replay() {
+    let store = MemoryFile::default().open().unwrap();
+    let rows: Vec<Account> = (0..30).map(account).collect();
+    for (accounts, is_whole) in [(20, true), (30, true), (31, false), (1_001, false)] {
+        let mut checkpoint = store.begin().unwrap();
+        checkpoint.accounts(0, &rows).unwrap();
+        checkpoint.meta(&meta(accounts)).unwrap();
+        checkpoint.commit().unwrap();
+        let mut loaded = Vec::new();
+        let result = store.load_accounts(&mut |_, rows| loaded.extend(rows));
+        assert_eq!(result.is_ok(), is_whole, "{accounts}");
+        if is_whole {
+            assert_eq!(loaded, rows[..accounts as usize]);
+        }
+    }
+}
+
+#[test]
+fn a_view_of_off_date_rows_stands_still() {
+    let store = MemoryFile::default().open().unwrap();
+    write_sample(&store);
+    let view = store.off_date_view().unwrap();
+    let before = view.net(AccountNo(3), OffDateKind::Booked, Day(u16::MAX)).unwrap();
+    let mut checkpoint = store.begin().unwrap();
+    checkpoint.offdates(&[offdate(3, 7, 8, 1 << 30)]).unwrap();
+    checkpoint.meta(&Meta { checkpoint_seq: Seq(1 << 30), ..meta(1_250) }).unwrap();
+    checkpoint.commit().unwrap();
+    assert_eq!(view.checkpoint_seq(), Seq(12_345));
+    assert_eq!(view.net(AccountNo(3), OffDateKind::Booked, Day(u16::MAX)).unwrap(), before);
+    assert_ne!(store.offdate_net(AccountNo(3), OffDateKind::Booked, Day(u16::MAX)).unwrap(), before);
+    assert_eq!(store.off_date_view().unwrap().checkpoint_seq(), Seq(1 << 30));
 }
 
 #[test]
