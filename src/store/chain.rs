@@ -184,7 +184,10 @@ impl Drop for Writer {
         if let Some(tx) = self.tx.take() {
             // A page that redb cannot read while it rolls back must not end the process; the file
             // keeps its last commit either way.
-            let _ = guarded(|| Ok(drop(tx)));
+            let _ = guarded(|| {
+                drop(tx);
+                Ok(())
+            });
         }
     }
 }

@@ -5,9 +5,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::chain::Reader;
 use super::checkpoint::sums_key;
 use super::packed::{DayRow, ResolutionRow, anchor_chunk, day_chunk, decode_chunk, offdate_chunk, resolution_chunk};
-use super::chain::Reader;
 use super::row::{decode_meta, decode_sums};
 use super::tables::{ANCHORS, META, OFFDATE_DAYS, OFFDATE_SUMS, OFFDATES, RESOLUTIONS};
 use super::{OffDateKind, OffDateRow, ResolutionKind, Store, StoreError};
@@ -99,7 +99,7 @@ impl Store {
 }
 
 /// Off-date rows as of one checkpoint: what it shows does not change while it is held.
-#[expect(missing_debug_implementations, reason = "a redb transaction has none")]
+#[derive(Debug)]
 pub struct OffDateView {
     reader: Reader,
     checkpoint_seq: Seq,

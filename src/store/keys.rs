@@ -57,7 +57,10 @@ pub(super) fn load_segments(reader: &Reader) -> Result<Segments, StoreError> {
         let mut bytes = Vec::new();
         for piece in 0..head.filter_pieces() {
             let key = part_key(head.kind, head.first, piece);
-            reader.require(KEY_FILTERS, key, |body| Some(bytes.extend_from_slice(body)))?;
+            reader.require(KEY_FILTERS, key, |body| {
+                bytes.extend_from_slice(body);
+                Some(())
+            })?;
         }
         let filter = Filter::from_bytes(&bytes)
             .filter(|filter| filter.bytes() == head.filter_bytes)

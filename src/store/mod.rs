@@ -20,8 +20,12 @@ mod packed;
 mod row;
 mod tables;
 
+#[cfg(test)]
+mod tests;
+
 pub use checkpoint::Checkpoint;
 pub use facts::{KeyKind, Meta, OffDateKind, OffDateRow, PeriodEventRow, ResolutionKind};
+pub use history::OffDateView;
 pub use open::{Store, StoreError};
 
 /// Accounts in one chunk of a checkpoint: chunk `n` holds the numbers `1,000 n ..= 1,000 n + 999`.

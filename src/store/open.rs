@@ -152,10 +152,7 @@ impl From<redb::Error> for StoreError {
             Error::UpgradeRequired(found) => StoreError::Format { found },
             Error::RepairAborted => StoreError::file("the file could not be repaired"),
             Error::LockPoisoned(_) => StoreError::file("the database asserted on a page before"),
-            // redb's word for a file that is none of its own, and a read beyond the end of a file cut short.
-            Error::Io(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
-                StoreError::file(error.to_string())
-            }
+            Error::Io(error) if is_about_content(error.kind()) => StoreError::file(error.to_string()),
             Error::TableTypeMismatch { table, .. }
             | Error::TableIsMultimap(table)
             | Error::TableIsNotMultimap(table)
@@ -166,6 +163,12 @@ impl From<redb::Error> for StoreError {
             other => StoreError::Redb(Box::new(other)),
         }
     }
+}
+
+/// redb's word for a file that is none of its own; a read beyond the end of a file cut short; and an
+/// offset that makes no sense, out of a damaged page. The disk did what it was told.
+fn is_about_content(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
 }
 
 macro_rules! from_redb {

@@ -248,7 +248,8 @@ pub(super) fn decode_account(row: &[u8]) -> Option<Account> {
 
 /// Journal id (8), chain hash (32); then varints: checkpoint and chain seq, moment (8 bytes), business
 /// date, closed through, accounts; count and rows of period events (seq, moment, through, has a
-/// reason, reason); count and rows of ledger lines (currency, code, type).
+/// reason, reason); count and rows of day runs (day, first seq); count and rows of ledger lines
+/// (currency, code, type).
 pub(super) fn encode_meta(meta: &Meta) -> Body {
     let mut body = Body::with_capacity(256);
     body.put(&meta.journal_id.to_le_bytes());
