@@ -1,0 +1,5 @@
+//! All integration tests of Munim in one binary: linking it once is cheaper than once per file.
+
+mod domain_books;
+mod domain_effects;
+mod domain_refusals;
