@@ -105,7 +105,7 @@ impl Core {
         let mut accepted = Vec::with_capacity(accounts.len());
         for (index, account) in (0..).zip(accounts) {
             let hash = account.external_id.as_deref().map(|text| external_hash(ExternalKind::Account, text));
-            let is_taken = |hash: KeyHash, keys: &mut LockedKeys<'_>| {
+            let mut is_taken = |hash: KeyHash, keys: &mut LockedKeys<'_>| {
                 probe.taken.contains(&index) || keys.find(KeyKind::External, &hash).is_some() || !seen.insert(hash)
             };
             if hash.is_some_and(|hash| is_taken(hash, &mut keys)) {

@@ -308,18 +308,19 @@ impl Core {
 
 /// The journal tells; the engine passes it on.
 impl Observer for Core {
-    fn durable(&self, durable: Seq, records: u32, blocks: &[Arc<Block>]) {
+    fn durable(&self, durable: Seq, blocks: &[Arc<Block>]) {
+        let records: usize = blocks.iter().map(|block| block.run_count()).sum();
         for block in blocks {
             self.history.remember(block);
         }
-        self.watermark.advance(durable, records);
+        self.watermark.advance(durable, u32::try_from(records).unwrap_or(u32::MAX));
     }
 
-    fn rolled(&self, retired: SegmentInfo) {
+    fn rolled(&self, retired: &SegmentInfo) {
         self.segment_rolls.fetch_add(1, Ordering::Relaxed);
         tracing::info!(segment.first_seq = retired.first_seq.0, segment.last_seq = retired.last_seq.0, "a journal segment is complete");
         // The receiver lives as long as this does.
-        let _ = self.rolled.send(retired);
+        let _ = self.rolled.send(retired.clone());
     }
 
     fn sealed(&self, segment: &SegmentInfo) {

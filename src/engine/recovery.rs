@@ -95,7 +95,7 @@ pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSou
         Err(error) => return Err(error.into()),
     };
     let journal_options = JournalOptions {
-        high_water: meta.as_ref().map(|meta| (meta.chain_seq, meta.chain_hash)),
+        expected: meta.as_ref().map(|meta| (meta.chain_seq, meta.chain_hash)),
         ..options.journal.clone()
     };
     let opened = crate::journal::open(Arc::clone(disk), journal_options)?;
@@ -188,19 +188,23 @@ fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
     let tabled = core.store.key_segments(crate::store::KeyKind::External);
     let segments = core.journal.segments();
     let untabled = segments.iter().filter(|segment| !tabled.contains(&segment.first_seq));
-    let sealed_ends: Vec<(Seq, Seq)> =
-        untabled.clone().filter(|segment| !segment.is_active).map(|s| (s.first_seq, s.last_seq)).collect();
+    // The last segment is the active one: its keys stay in memory.
+    let active = segments.last().map(|segment| segment.first_seq);
+    let sealed_ends: Vec<(Seq, Seq)> = untabled
+        .clone()
+        .filter(|segment| Some(segment.first_seq) != active)
+        .map(|segment| (segment.first_seq, segment.last_seq))
+        .collect();
     let checkpoint = core.checkpoint_seq();
     let first_untabled = untabled.map(|segment| segment.first_seq).min();
     let from = first_untabled.map_or(checkpoint.next(), |first| first.min(checkpoint.next()));
     let mut replay = Replay { core, checkpoint, replayed: 0, since: 0, sealed_ends, next_end: 0, failed: None, at: None };
-    core.journal.scan(from, &mut |item| replay.item(item))?;
-    if let Some(error) = replay.failed {
+    let _ = core.journal.scan(from, &mut |item| replay.item(item))?;
+    if let Some(error) = replay.failed.take() {
         return Err(error);
     }
-    let replayed = replay.replayed;
     replay.table_ended(Seq(u64::MAX))?;
-    Ok(replayed)
+    Ok(replay.replayed)
 }
 
 struct Replay<'a> {
@@ -227,7 +231,7 @@ impl Replay<'_> {
                 Ok(())
             }
             Item::End { trailer, .. } => {
-                self.trailer(&trailer);
+                self.trailer(trailer);
                 Ok(())
             }
         };

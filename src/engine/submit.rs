@@ -10,7 +10,7 @@ use crate::domain::entry::{AccountCold, AccountOpened, Entry, TransferEntry, Tra
 use crate::domain::ids::{AccountNo, Seq};
 use crate::domain::money::Currency;
 use crate::domain::reject::{Reject, RejectCode};
-use crate::domain::transfer::{NewTransfer, Resolution, Reversible, Rules, View};
+use crate::domain::transfer::{NewTransfer, Resolution, Reversible, Rules};
 
 use super::Core;
 use super::batch::{BatchProbe, ids_of};
@@ -210,7 +210,7 @@ impl Core {
         })))
     }
 
-    fn execute_general(&self, command: &Command, origin: &Origin, probe: &Probe) -> Result<Result<Pending, NotYet>, Stale> {
+    fn execute_general(&self, command: &Command, origin: &Origin, probe: &Probe) -> Result<Pending, Stale> {
         let decided = self.commit_general(origin, probe, |rules| match command {
             Command::ClosePeriod { through } => {
                 self.periods.lock().check_close(*through, rules.business_date)?;
@@ -222,13 +222,13 @@ impl Core {
             }
             _ => Ok((Entry::ClockAccepted, Outcome::ClockAccepted)),
         })?;
-        Ok(Ok(self.say(decided, origin, |core, entry, placed| match entry {
+        Ok(self.say(decided, origin, |core, entry, placed| match entry {
             Entry::ClockAccepted => {
                 core.clock.accept();
                 Reply::ClockAccepted
             }
             entry => Reply::Periods(period_of(&entry, placed.last(), placed.moment())),
-        })))
+        }))
     }
 
     /// Turns a decision into what to say.
