@@ -49,7 +49,9 @@ pub enum OpenError {
     #[error("could not use the data folder")]
     Io(#[from] std::io::Error),
     /// The store belongs to another journal.
-    #[error("store.redb belongs to another journal (id {store:016x}, the journal here has {journal:016x}); if the journal is the right one, delete store.redb and start again: it will be rebuilt")]
+    #[error(
+        "store.redb belongs to another journal (id {store:016x}, the journal here has {journal:016x}); if the journal is the right one, delete store.redb and start again: it will be rebuilt"
+    )]
     ForeignStore { store: u64, journal: u64 },
     /// Replay found books that do not balance.
     #[error("the books do not balance in {currency}: debits {debits}, credits {credits}; run `munim verify`")]
@@ -120,7 +122,7 @@ pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSou
         Err(error) => return Err(error.into()),
     }
     let core = Arc::new(core);
-    journal.observe(core.clone());
+    journal.observe(Arc::new(super::Ears(Arc::downgrade(&core))));
     report.checkpoint_seq = core.checkpoint_seq();
     report.replayed = replay(&core)?;
     core.check_balanced()?;
@@ -198,7 +200,8 @@ fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
     let checkpoint = core.checkpoint_seq();
     let first_untabled = untabled.map(|segment| segment.first_seq).min();
     let from = first_untabled.map_or(checkpoint.next(), |first| first.min(checkpoint.next()));
-    let mut replay = Replay { core, checkpoint, replayed: 0, since: 0, sealed_ends, next_end: 0, failed: None, at: None };
+    let mut replay =
+        Replay { core, checkpoint, replayed: 0, since: 0, sealed_ends, next_end: 0, failed: None, at: None };
     let _ = core.journal.scan(from, &mut |item| replay.item(item))?;
     if let Some(error) = replay.failed.take() {
         return Err(error);
@@ -404,4 +407,3 @@ impl Core {
         }
     }
 }
-
