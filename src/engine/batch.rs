@@ -105,7 +105,7 @@ impl Core {
         let mut accepted = Vec::with_capacity(accounts.len());
         for (index, account) in (0..).zip(accounts) {
             let hash = account.external_id.as_deref().map(|text| external_hash(ExternalKind::Account, text));
-            let is_taken = |hash: KeyHash, keys: &mut LockedKeys<'_>| {
+            let mut is_taken = |hash: KeyHash, keys: &mut LockedKeys<'_>| {
                 probe.taken.contains(&index) || keys.find(KeyKind::External, &hash).is_some() || !seen.insert(hash)
             };
             if hash.is_some_and(|hash| is_taken(hash, &mut keys)) {
@@ -147,8 +147,7 @@ impl Core {
 impl Turn<'_> {
     fn run(mut self, batch: &Batch, origin: &Origin) -> Decided<BatchResult> {
         let items = u32::try_from(batch.items.len()).expect("the edge bounds batches");
-        let mut reply =
-            BatchReply { atomic: batch.atomic, minimal: batch.minimal, items, ..BatchReply::default() };
+        let mut reply = BatchReply { atomic: batch.atomic, minimal: batch.minimal, items, ..BatchReply::default() };
         if !batch.minimal {
             reply.ids.reserve(batch.items.len());
         }
@@ -166,12 +165,8 @@ impl Turn<'_> {
             }
         }
         assert!(!batch.atomic || reply.rejected.is_empty(), "the scratch decided every item of an atomic batch");
-        let outcome = Outcome::Batch {
-            atomic: batch.atomic,
-            minimal: batch.minimal,
-            items,
-            rejected: reply.rejected.clone(),
-        };
+        let outcome =
+            Outcome::Batch { atomic: batch.atomic, minimal: batch.minimal, items, rejected: reply.rejected.clone() };
         let Some(first) = self.first else {
             // Nothing was accepted: the record, if there is one, only keeps the reply.
             drop(self.sequencer);
@@ -201,7 +196,9 @@ impl Turn<'_> {
                 }
                 Ok(seq.0)
             }
-            BatchItem::Post { transfer, amount } => self.resolve(index, *transfer, Resolution::Post { amount: *amount }),
+            BatchItem::Post { transfer, amount } => {
+                self.resolve(index, *transfer, Resolution::Post { amount: *amount })
+            }
             BatchItem::Void { transfer } => self.resolve(index, *transfer, Resolution::Void),
         }
     }

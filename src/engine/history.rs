@@ -230,10 +230,9 @@ impl History {
                 next = next.next();
             }
             if let Some(trailer) = block.trailer_of(first) {
-                record.key = trailer.key.map(|mark| super::command::IdempotencyKey {
-                    hash: mark.hash,
-                    fingerprint: mark.fingerprint,
-                });
+                record.key = trailer
+                    .key
+                    .map(|mark| super::command::IdempotencyKey { hash: mark.hash, fingerprint: mark.fingerprint });
                 record.request = trailer.request;
                 record.reply = trailer.reply.to_vec();
                 return Ok(Some(record));

@@ -25,6 +25,7 @@ pub struct Lanes {
     interactive: Arc<AtomicUsize>,
     /// `None` once closed.
     bulk: Mutex<Option<crossbeam::channel::Sender<Job>>>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 impl fmt::Debug for Lanes {
@@ -50,13 +51,14 @@ impl Lanes {
     #[must_use]
     pub fn start(core: &Arc<Core>, threads: usize) -> Lanes {
         let (sender, receiver) = crossbeam::channel::bounded::<Job>(BULK_QUEUE_MAX);
-        for number in 0..threads.max(1) {
+        let start = |number: usize| {
             let (core, receiver) = (Arc::clone(core), receiver.clone());
             let run = move || receiver.iter().for_each(|job| job(&core));
             let thread = std::thread::Builder::new().name(format!("bulk-{number}"));
-            thread.spawn(run).expect("a thread can be started while the process is small");
-        }
-        Lanes { interactive: Arc::default(), bulk: Mutex::new(Some(sender)) }
+            thread.spawn(run).expect("a thread can be started while the process is small")
+        };
+        let threads = (0..threads.max(1)).map(start).collect();
+        Lanes { interactive: Arc::default(), bulk: Mutex::new(Some(sender)), threads: Mutex::new(threads) }
     }
 
     /// A place in the interactive lane.
@@ -88,9 +90,13 @@ impl Lanes {
         answer.await.map_err(|_| Unavailable::OutcomeUnknown)
     }
 
-    /// No more batches.
+    /// No more batches; those that wait are done first.
     pub fn close(&self) {
         *self.bulk.lock() = None;
+        for thread in self.threads.lock().drain(..) {
+            // A batch thread that panicked has told its caller by dropping the answer's channel.
+            let _ = thread.join();
+        }
     }
 }
 

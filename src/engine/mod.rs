@@ -31,8 +31,8 @@ pub mod view;
 pub mod watermark;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -238,7 +238,9 @@ impl Core {
         }
         self.journal.admit().map_err(|refused| {
             NotYet::Unavailable(match refused {
-                crate::journal::Refused::Unavailable => Unavailable::JournalUnavailable(self.journal.state().to_string()),
+                crate::journal::Refused::Unavailable => {
+                    Unavailable::JournalUnavailable(self.journal.state().to_string())
+                }
                 crate::journal::Refused::Full => Unavailable::JournalFull,
                 crate::journal::Refused::Busy => Unavailable::Overloaded("journal"),
             })
@@ -306,20 +308,30 @@ impl Core {
     }
 }
 
-/// The journal tells; the engine passes it on.
-impl Observer for Core {
-    fn durable(&self, durable: Seq, records: u32, blocks: &[Arc<Block>]) {
+/// The journal tells; the engine passes it on. Weak, since the core holds the journal.
+#[derive(Debug)]
+struct Ears(Weak<Core>);
+
+impl Observer for Ears {
+    fn durable(&self, durable: Seq, blocks: &[Arc<Block>]) {
+        let Some(core) = self.0.upgrade() else { return };
+        let records: usize = blocks.iter().map(|block| block.run_count()).sum();
         for block in blocks {
-            self.history.remember(block);
+            core.history.remember(block);
         }
-        self.watermark.advance(durable, records);
+        core.watermark.advance(durable, u32::try_from(records).unwrap_or(u32::MAX));
     }
 
-    fn rolled(&self, retired: SegmentInfo) {
-        self.segment_rolls.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(segment.first_seq = retired.first_seq.0, segment.last_seq = retired.last_seq.0, "a journal segment is complete");
-        // The receiver lives as long as this does.
-        let _ = self.rolled.send(retired);
+    fn rolled(&self, retired: &SegmentInfo) {
+        let Some(core) = self.0.upgrade() else { return };
+        core.segment_rolls.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            segment.first_seq = retired.first_seq.0,
+            segment.last_seq = retired.last_seq.0,
+            "a journal segment is complete"
+        );
+        // The receiver lives as long as the core does.
+        let _ = core.rolled.send(retired.clone());
     }
 
     fn sealed(&self, segment: &SegmentInfo) {
@@ -327,13 +339,14 @@ impl Observer for Core {
     }
 
     fn poisoned(&self, cause: &str) {
+        let Some(core) = self.0.upgrade() else { return };
         tracing::error!(cause, "the journal failed: nothing more is acknowledged until a restart");
-        if let Some(path) = &self.failure_marker
+        if let Some(path) = &core.failure_marker
             && let Err(error) = std::fs::write(path, cause)
         {
             tracing::error!(%error, path = %path.display(), "could not leave the failure marker");
         }
-        self.watermark.fail();
+        core.watermark.fail();
     }
 }
 

@@ -284,7 +284,9 @@ impl Walk<'_> {
             let Some(located) = self.entry(seq)? else { return Ok(None) };
             let shown = match &located.entry {
                 Entry::Transfer(entry) => {
-                    entry.effective.is_none() && !matches!(entry.op, TransferOp::ExpirePending { .. }) && entry.resolves().is_none()
+                    entry.effective.is_none()
+                        && !matches!(entry.op, TransferOp::ExpirePending { .. })
+                        && entry.resolves().is_none()
                 }
                 _ => false,
             };
@@ -306,6 +308,7 @@ pub fn with_texts(
     page: &Page<(AccountNo, Account)>,
     reach: Reach,
 ) -> Result<Page<AccountView>, ReadError> {
-    let rows = page.rows.iter().map(|(no, account)| core.account_view(*no, *account, reach)).collect::<Result<_, _>>()?;
+    let rows =
+        page.rows.iter().map(|(no, account)| core.account_view(*no, *account, reach)).collect::<Result<_, _>>()?;
     Ok(Page { rows, has_more: page.has_more, cursor: page.cursor })
 }

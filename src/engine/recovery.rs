@@ -49,7 +49,9 @@ pub enum OpenError {
     #[error("could not use the data folder")]
     Io(#[from] std::io::Error),
     /// The store belongs to another journal.
-    #[error("store.redb belongs to another journal (id {store:016x}, the journal here has {journal:016x}); if the journal is the right one, delete store.redb and start again: it will be rebuilt")]
+    #[error(
+        "store.redb belongs to another journal (id {store:016x}, the journal here has {journal:016x}); if the journal is the right one, delete store.redb and start again: it will be rebuilt"
+    )]
     ForeignStore { store: u64, journal: u64 },
     /// Replay found books that do not balance.
     #[error("the books do not balance in {currency}: debits {debits}, credits {credits}; run `munim verify`")]
@@ -95,7 +97,7 @@ pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSou
         Err(error) => return Err(error.into()),
     };
     let journal_options = JournalOptions {
-        high_water: meta.as_ref().map(|meta| (meta.chain_seq, meta.chain_hash)),
+        expected: meta.as_ref().map(|meta| (meta.chain_seq, meta.chain_hash)),
         ..options.journal.clone()
     };
     let opened = crate::journal::open(Arc::clone(disk), journal_options)?;
@@ -120,7 +122,7 @@ pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSou
         Err(error) => return Err(error.into()),
     }
     let core = Arc::new(core);
-    journal.observe(core.clone());
+    journal.observe(Arc::new(super::Ears(Arc::downgrade(&core))));
     report.checkpoint_seq = core.checkpoint_seq();
     report.replayed = replay(&core)?;
     core.check_balanced()?;
@@ -188,19 +190,24 @@ fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
     let tabled = core.store.key_segments(crate::store::KeyKind::External);
     let segments = core.journal.segments();
     let untabled = segments.iter().filter(|segment| !tabled.contains(&segment.first_seq));
-    let sealed_ends: Vec<(Seq, Seq)> =
-        untabled.clone().filter(|segment| !segment.is_active).map(|s| (s.first_seq, s.last_seq)).collect();
+    // The last segment is the active one: its keys stay in memory.
+    let active = segments.last().map(|segment| segment.first_seq);
+    let sealed_ends: Vec<(Seq, Seq)> = untabled
+        .clone()
+        .filter(|segment| Some(segment.first_seq) != active)
+        .map(|segment| (segment.first_seq, segment.last_seq))
+        .collect();
     let checkpoint = core.checkpoint_seq();
     let first_untabled = untabled.map(|segment| segment.first_seq).min();
     let from = first_untabled.map_or(checkpoint.next(), |first| first.min(checkpoint.next()));
-    let mut replay = Replay { core, checkpoint, replayed: 0, since: 0, sealed_ends, next_end: 0, failed: None, at: None };
-    core.journal.scan(from, &mut |item| replay.item(item))?;
-    if let Some(error) = replay.failed {
+    let mut replay =
+        Replay { core, checkpoint, replayed: 0, since: 0, sealed_ends, next_end: 0, failed: None, at: None };
+    let _ = core.journal.scan(from, &mut |item| replay.item(item))?;
+    if let Some(error) = replay.failed.take() {
         return Err(error);
     }
-    let replayed = replay.replayed;
     replay.table_ended(Seq(u64::MAX))?;
-    Ok(replayed)
+    Ok(replay.replayed)
 }
 
 struct Replay<'a> {
@@ -227,7 +234,7 @@ impl Replay<'_> {
                 Ok(())
             }
             Item::End { trailer, .. } => {
-                self.trailer(&trailer);
+                self.trailer(trailer);
                 Ok(())
             }
         };
@@ -400,4 +407,3 @@ impl Core {
         }
     }
 }
-

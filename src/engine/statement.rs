@@ -255,12 +255,7 @@ struct Lines<'a> {
 const OFF_DATE_PAGE: usize = 256;
 
 impl<'a> Lines<'a> {
-    fn open(
-        core: &'a Core,
-        snapshot: &'a Snapshot,
-        top: Day,
-        reach: Reach,
-    ) -> Result<Lines<'a>, ReadError> {
+    fn open(core: &'a Core, snapshot: &'a Snapshot, top: Day, reach: Reach) -> Result<Lines<'a>, ReadError> {
         let chain = core.closing_of(snapshot, top)?.last_seq;
         let mut lines = Lines {
             core,

@@ -109,7 +109,8 @@ impl Core {
     pub(super) fn off_date_before(&self, day: Day, limit: Seq) -> Result<Option<Seq>, ReadError> {
         let recent = {
             let mut locked = self.shards.lock_all();
-            let rows = locked.shards_mut().flat_map(|shard| shard.off_dates.values().chain(shard.off_dates_frozen.values()));
+            let rows =
+                locked.shards_mut().flat_map(|shard| shard.off_dates.values().chain(shard.off_dates_frozen.values()));
             rows.flatten().filter(|row| row.effective == day && row.seq < limit).map(|row| row.seq).max()
         };
         let stored = self.store.offdate_on(day, Some(limit), 1)?.first().copied();

@@ -10,7 +10,7 @@ use crate::domain::entry::{AccountCold, AccountOpened, Entry, TransferEntry, Tra
 use crate::domain::ids::{AccountNo, Seq};
 use crate::domain::money::Currency;
 use crate::domain::reject::{Reject, RejectCode};
-use crate::domain::transfer::{NewTransfer, Resolution, Reversible, Rules, View};
+use crate::domain::transfer::{NewTransfer, Resolution, Reversible, Rules};
 
 use super::Core;
 use super::batch::{BatchProbe, ids_of};
@@ -89,9 +89,7 @@ impl Core {
             Command::PostHold { transfer, amount } => {
                 self.execute_resolution(*transfer, Resolution::Post { amount: *amount }, origin, reach)?
             }
-            Command::VoidHold { transfer } => {
-                self.execute_resolution(*transfer, Resolution::Void, origin, reach)?
-            }
+            Command::VoidHold { transfer } => self.execute_resolution(*transfer, Resolution::Void, origin, reach)?,
             Command::Reverse { transfer, reason } => self.execute_reversal(*transfer, reason.clone(), origin, reach)?,
             Command::OpenAccount(account) => {
                 let external = account.external_id.as_deref().map(|text| external_hash(ExternalKind::Account, text));
@@ -210,7 +208,7 @@ impl Core {
         })))
     }
 
-    fn execute_general(&self, command: &Command, origin: &Origin, probe: &Probe) -> Result<Result<Pending, NotYet>, Stale> {
+    fn execute_general(&self, command: &Command, origin: &Origin, probe: &Probe) -> Result<Pending, Stale> {
         let decided = self.commit_general(origin, probe, |rules| match command {
             Command::ClosePeriod { through } => {
                 self.periods.lock().check_close(*through, rules.business_date)?;
@@ -222,13 +220,13 @@ impl Core {
             }
             _ => Ok((Entry::ClockAccepted, Outcome::ClockAccepted)),
         })?;
-        Ok(Ok(self.say(decided, origin, |core, entry, placed| match entry {
+        Ok(self.say(decided, origin, |core, entry, placed| match entry {
             Entry::ClockAccepted => {
                 core.clock.accept();
                 Reply::ClockAccepted
             }
             entry => Reply::Periods(period_of(&entry, placed.last(), placed.moment())),
-        })))
+        }))
     }
 
     /// Turns a decision into what to say.
@@ -386,7 +384,12 @@ impl Core {
     ///
     /// # Errors
     /// [`ReadError`]; `Ok(Err(()))` when the fingerprint is another.
-    pub fn replay(&self, first: Seq, key: &IdempotencyKey, reach: Reach) -> Result<Result<(Reply, u64, Seq), ()>, ReadError> {
+    pub fn replay(
+        &self,
+        first: Seq,
+        key: &IdempotencyKey,
+        reach: Reach,
+    ) -> Result<Result<(Reply, u64, Seq), ()>, ReadError> {
         let unreadable = |what: &str| ReadError::Unreadable(format!("record seq={first}: {what}"));
         let record = self.history.record(first, reach)?.ok_or_else(|| unreadable("not there"))?;
         if record.key.is_none_or(|stored| stored.fingerprint != key.fingerprint) {
@@ -544,4 +547,3 @@ fn period_of(entry: &Entry, seq: Seq, at: crate::domain::ids::Moment) -> Periods
     let event = super::view::PeriodEvent { seq, at, through, reopened_because };
     Periods { closed_through: through, events: vec![event] }
 }
-

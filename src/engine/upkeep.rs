@@ -69,6 +69,7 @@ impl Upkeep {
         for thread in self.journal {
             let _ = thread.join();
         }
+        core.journal.close_files();
     }
 }
 

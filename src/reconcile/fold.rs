@@ -77,7 +77,9 @@ impl Fold {
                 account.last_seq = seq.0;
                 Ok([Some(changed.account), None])
             }
-            Entry::DayRolled { date } if date.0 != self.date => Err(format!("rolls to {date}, but its record is of another day")),
+            Entry::DayRolled { date } if date.0 != self.date => {
+                Err(format!("rolls to {date}, but its record is of another day"))
+            }
             _ => Ok([None, None]),
         }
     }
@@ -123,7 +125,11 @@ impl Fold {
             let line = account.line as usize;
             self.lines[line].1[side] += posted;
         }
-        if currencies[0] == currencies[1] { Ok([Some(entry.debit), Some(entry.credit)]) } else { Err("joins two currencies".into()) }
+        if currencies[0] == currencies[1] {
+            Ok([Some(entry.debit), Some(entry.credit)])
+        } else {
+            Err("joins two currencies".into())
+        }
     }
 
     fn end_hold(&mut self, hold: Seq, entry: &TransferEntry, held: u64) -> Result<(), String> {

@@ -160,7 +160,8 @@ impl Walk<'_> {
         let says = [row.debits_posted, row.credits_posted, row.debits_pending, row.credits_pending].map(i128::from);
         if folded != says {
             let source = self.expected.source;
-            let what = format!("{} as of seq={seq}: the journal gives {folded:?}, {source} says {says:?}", account_id(no));
+            let what =
+                format!("{} as of seq={seq}: the journal gives {folded:?}, {source} says {says:?}", account_id(no));
             self.report.problem(Some(seq), what);
         }
     }

@@ -2,4 +2,7 @@
 
 mod domain_books;
 mod domain_effects;
+mod domain_model;
 mod domain_refusals;
+mod engine;
+mod naive_books;
