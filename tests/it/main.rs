@@ -6,3 +6,4 @@ mod domain_model;
 mod domain_refusals;
 mod engine;
 mod naive_books;
+mod tidy;
