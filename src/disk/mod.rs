@@ -3,6 +3,7 @@
 //! Promise: everything that touches a disk goes through [`Disk`], so that a test can lose, tear,
 //! delay or fail any operation, and `verify` can open files without changing a byte.
 
+mod delay;
 mod overlay;
 mod real;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
+pub use delay::DelayDisk;
 pub use overlay::{OverlayBackend, OverlayDisk};
 pub use real::{DiskError, FolderDisk};
 
