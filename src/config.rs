@@ -41,3 +41,30 @@ pub const PERIOD_EVENTS_MAX: usize = 100;
 
 /// Longest life of a hold, seconds: ten years. Longer ones are typing errors.
 pub const HOLD_SECONDS_MAX: i64 = 10 * 366 * 86_400;
+
+/// Bytes of verified journal blocks in memory: the newest 64 MiB are some 3 million transfers.
+pub const BLOCK_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of account texts in memory.
+pub const TEXT_CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Bytes of redb's page cache for the store; the kernel's page cache stands behind it.
+pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Days for which an idempotency key is answered again.
+pub const KEY_RETENTION_DAYS: u32 = 30;
+
+/// Entries between two checkpoints: three million replay in about a second.
+pub const CHECKPOINT_ENTRIES: u64 = 3_000_000;
+
+/// Seconds between two checkpoints when fewer entries came.
+pub const CHECKPOINT_SECONDS: u64 = 30;
+
+/// How long a repeated key waits for the first request before it is told that that one still runs.
+pub const KEY_IN_FLIGHT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Single commands inside the engine at once: at 50,000 a second, a third of a second of work.
+pub const INTERACTIVE_MAX: usize = 16_384;
+
+/// Batches that wait for a batch thread: 64 of 10,000 are half a second of work.
+pub const BULK_QUEUE_MAX: usize = 64;

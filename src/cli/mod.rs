@@ -1,1 +1,90 @@
-//! cli
+//! The commands. Data goes to stdout, progress and logs to stderr; exit status 0 well, 1 the
+//! answer is bad, 2 wrong use, 3 could not run, 4 the storage failed in this boot.
+
+pub mod bench;
+
+
+pub mod demo_data;
+
+pub mod folder;
+pub mod import;
+
+pub mod verify;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Munim keeps the books of a lender: a double-entry ledger in memory, durable in a hash-chained
+/// journal, served over HTTP by one process.
+#[derive(Debug, Parser)]
+#[command(name = "munim", version, about, long_about = None, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a data folder over HTTP.
+    Serve(serve::ServeArgs),
+    /// Build the demo books (a branch's month) and serve them.
+    Demo(demo::DemoArgs),
+    /// Check everything in a data folder, changing no byte.
+    Verify(verify::VerifyArgs),
+    /// Post accounts and transfers from CSV or NDJSON files; running it twice posts nothing twice.
+    Import(import::ImportArgs),
+    /// Write all transfers as NDJSON, CSV or plain-text accounting.
+    Export(export::ExportArgs),
+    /// Measure this machine with Munim on it.
+    Bench(bench::BenchArgs),
+    /// Look after the clock.
+    Clock(clock::ClockArgs),
+    /// Make the demo's CSV files anew from their seed.
+    #[command(hide = true)]
+    DemoData(demo_data::DemoDataArgs),
+}
+
+/// Wrong answer: verify found something, rows were rejected.
+pub const EXIT_BAD: u8 = 1;
+/// Could not run.
+pub const EXIT_COULD_NOT_RUN: u8 = 3;
+/// The storage failed in this boot and nobody has accepted that.
+pub const EXIT_STORAGE_FAILED: u8 = 4;
+
+/// Runs the command line.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Import(args) => match import::run(&args, &mut std::io::stdout(), &mut std::io::stderr()) {
+            Ok(status) => ExitCode::from(status),
+            Err(error) => fail(&error),
+        },
+        Command::Export(args) => export::run(&args),
+        Command::Bench(args) => bench::run(args),
+        Command::Clock(args) => clock::run(&args),
+        Command::DemoData(args) => match demo_data::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+    }
+}
+
+/// Says on stderr what went wrong, with its causes, and gives the exit status for it.
+pub fn fail(error: &dyn std::error::Error) -> ExitCode {
+    let mut text = format!("munim: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::from(EXIT_COULD_NOT_RUN)
+}

@@ -107,14 +107,23 @@ impl GlBook {
         }
     }
 
-    /// The totals of the days that changed since the last call, for the checkpoint.
-    pub fn take_changed(&mut self) -> Vec<(Day, Vec<GlTotals>)> {
+    /// The days that changed since the last call, for the checkpoint.
+    pub fn take_changed(&mut self) -> BTreeSet<Day> {
         let changed = std::mem::take(&mut self.changed);
-        let rows = changed.into_iter().map(|day| (day, self.lines(day).to_vec())).collect();
         if !self.hot.is_empty() {
+            // The hot day is noted when it is turned to, not on every posting.
             self.changed.insert(self.hot_day);
         }
-        rows
+        changed
+    }
+
+    /// Totals of one day, added to `out` (grown as needed).
+    pub fn add_day(&self, day: Day, out: &mut Vec<GlTotals>) {
+        let lines = self.lines(day);
+        if out.len() < lines.len() {
+            out.resize(lines.len(), GlTotals::default());
+        }
+        out.iter_mut().zip(lines).for_each(|(total, line)| total.add(*line));
     }
 
     /// Totals of one day, by line.

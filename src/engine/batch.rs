@@ -63,22 +63,25 @@ impl Core {
         if let Some(replay) = self.check_probe(&mut keys, origin, &probe.probe)? {
             return Ok(Decided::Replay(replay));
         }
-        if origin.dry_run || batch.atomic {
-            let scratch = Scratch::decide(self, &locked, &mut keys, batch, probe);
-            if origin.dry_run {
-                return Ok(Decided::Dry(scratch.dry_reply(batch), self.rules()));
-            }
-            if !scratch.rejected.is_empty() {
-                let outcome = Outcome::BatchRefused(scratch.rejected.clone());
-                return Ok(match self.append_refusal(&mut keys, origin, &outcome) {
-                    Some(appended) => Decided::Done(Err(scratch.rejected), appended),
-                    None => Decided::Refused(Reject::of(RejectCode::BatchRefused), None),
-                });
-            }
-        }
+        // The sequencer first: scratch and turn must see one moment, or a deadline between the two
+        // would refuse what the scratch has accepted.
         let sequencer = self.journal.lock();
         let (moment, _) = self.next_moment(&sequencer);
         let rules = Rules { now: moment, ..self.rules() };
+        if origin.dry_run || batch.atomic {
+            let scratch = Scratch::decide(self, &locked, &mut keys, rules, batch, probe);
+            if origin.dry_run {
+                return Ok(Decided::Dry(scratch.dry_reply(batch), rules));
+            }
+            if !scratch.rejected.is_empty() {
+                drop(sequencer);
+                let outcome = Outcome::BatchRefused(scratch.rejected.clone());
+                return Ok(match self.append_refusal(&mut keys, origin, &outcome) {
+                    Some(appended) => Decided::Done(Err(scratch.rejected), appended),
+                    None => Decided::Dry(Err(scratch.rejected), rules),
+                });
+            }
+        }
         let turn = Turn { core: self, locked, keys, sequencer, rules, probe, first: None };
         Ok(turn.run(batch, origin))
     }
@@ -102,7 +105,7 @@ impl Core {
         let mut accepted = Vec::with_capacity(accounts.len());
         for (index, account) in (0..).zip(accounts) {
             let hash = account.external_id.as_deref().map(|text| external_hash(ExternalKind::Account, text));
-            let is_taken = |hash: KeyHash, keys: &mut LockedKeys<'_>| {
+            let mut is_taken = |hash: KeyHash, keys: &mut LockedKeys<'_>| {
                 probe.taken.contains(&index) || keys.find(KeyKind::External, &hash).is_some() || !seen.insert(hash)
             };
             if hash.is_some_and(|hash| is_taken(hash, &mut keys)) {
@@ -144,8 +147,7 @@ impl Core {
 impl Turn<'_> {
     fn run(mut self, batch: &Batch, origin: &Origin) -> Decided<BatchResult> {
         let items = u32::try_from(batch.items.len()).expect("the edge bounds batches");
-        let mut reply =
-            BatchReply { atomic: batch.atomic, minimal: batch.minimal, items, ..BatchReply::default() };
+        let mut reply = BatchReply { atomic: batch.atomic, minimal: batch.minimal, items, ..BatchReply::default() };
         if !batch.minimal {
             reply.ids.reserve(batch.items.len());
         }
@@ -163,12 +165,8 @@ impl Turn<'_> {
             }
         }
         assert!(!batch.atomic || reply.rejected.is_empty(), "the scratch decided every item of an atomic batch");
-        let outcome = Outcome::Batch {
-            atomic: batch.atomic,
-            minimal: batch.minimal,
-            items,
-            rejected: reply.rejected.clone(),
-        };
+        let outcome =
+            Outcome::Batch { atomic: batch.atomic, minimal: batch.minimal, items, rejected: reply.rejected.clone() };
         let Some(first) = self.first else {
             // Nothing was accepted: the record, if there is one, only keeps the reply.
             drop(self.sequencer);
@@ -198,7 +196,9 @@ impl Turn<'_> {
                 }
                 Ok(seq.0)
             }
-            BatchItem::Post { transfer, amount } => self.resolve(index, *transfer, Resolution::Post { amount: *amount }),
+            BatchItem::Post { transfer, amount } => {
+                self.resolve(index, *transfer, Resolution::Post { amount: *amount })
+            }
             BatchItem::Void { transfer } => self.resolve(index, *transfer, Resolution::Void),
         }
     }
@@ -258,13 +258,14 @@ impl<'a> Scratch<'a> {
         core: &Core,
         base: &'a Locked<'a>,
         keys: &mut LockedKeys<'_>,
+        rules: Rules,
         batch: &Batch,
         probe: &BatchProbe,
     ) -> Scratch<'a> {
         let mut scratch = Scratch {
             base,
             rows: HashMap::new(),
-            rules: core.rules(),
+            rules,
             next: core.journal.appended_seq().next(),
             resolved: HashSet::new(),
             external: HashSet::new(),

@@ -170,13 +170,11 @@ impl Core {
             return Ok(Decided::Replay(replay));
         }
         let recent = self.holds.recent_fates(of);
-        let is_reversed =
-            original.is_reversed || recent.iter().any(|(_, fate)| *fate == super::holds::Fate::Reversed);
+        let is_reversed = original.is_reversed || recent.iter().any(|(_, fate)| *fate == super::holds::Fate::Reversed);
         let original = Reversible { is_reversed, ..*original };
         let rules = self.rules();
-        let cold = reason.map(|text| {
-            Box::new(crate::domain::entry::TransferCold { description: Some(text), ..Default::default() })
-        });
+        let cold = reason
+            .map(|text| Box::new(crate::domain::entry::TransferCold { description: Some(text), ..Default::default() }));
         let mut entry = match decide_reversal(&locked, &rules, of, &original, cold) {
             Ok(entry) => entry,
             Err(reject) => return Ok(self.refuse(&mut keys, reject, origin)),

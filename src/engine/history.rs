@@ -27,6 +27,8 @@ use super::view::Unavailable;
 pub enum ReadError {
     /// The block is not in memory and the caller asked to stay there.
     NotCached,
+    /// A checkpoint moved rows from memory to the store meanwhile: begin again.
+    Moved,
     /// The disk or a hash says no.
     Unreadable(String),
 }
@@ -34,7 +36,9 @@ pub enum ReadError {
 impl From<ReadError> for Unavailable {
     fn from(error: ReadError) -> Unavailable {
         match error {
-            ReadError::NotCached => Unavailable::HistoryUnreadable("a read in memory missed".into()),
+            ReadError::NotCached | ReadError::Moved => {
+                Unavailable::HistoryUnreadable("a read kept missing what moved".into())
+            }
             ReadError::Unreadable(cause) => Unavailable::HistoryUnreadable(cause),
         }
     }
@@ -226,10 +230,9 @@ impl History {
                 next = next.next();
             }
             if let Some(trailer) = block.trailer_of(first) {
-                record.key = trailer.key.map(|mark| super::command::IdempotencyKey {
-                    hash: mark.hash,
-                    fingerprint: mark.fingerprint,
-                });
+                record.key = trailer
+                    .key
+                    .map(|mark| super::command::IdempotencyKey { hash: mark.hash, fingerprint: mark.fingerprint });
                 record.request = trailer.request;
                 record.reply = trailer.reply.to_vec();
                 return Ok(Some(record));

@@ -184,10 +184,13 @@ impl Holds {
             let opened = std::mem::take(&mut stripe.opened);
             changes.opened.extend(opened.into_iter().map(|seq| (seq, stripe.open[&seq])));
             changes.resolved.append(&mut stripe.resolved);
-            assert!(stripe.fates_frozen.is_empty(), "one checkpoint runs at a time");
-            stripe.fates_frozen = std::mem::take(&mut stripe.fates);
-            let rows = stripe.fates_frozen.iter();
+            let fates = std::mem::take(&mut stripe.fates);
+            let rows = fates.iter();
             changes.fates.extend(rows.flat_map(|(seq, fates)| fates.iter().map(|(by, fate)| (*seq, *by, *fate))));
+            // Not empty when the store refused the last checkpoint.
+            for (seq, mut rows) in fates {
+                stripe.fates_frozen.entry(seq).or_default().append(&mut rows);
+            }
         }
         changes.opened.sort_unstable_by_key(|(seq, _)| *seq);
         changes.resolved.sort_unstable();

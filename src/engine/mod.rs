@@ -1,100 +1,517 @@
 //! The one door for writes, and the place that knows what is durable.
+//!
+//! Reading order: [`command`] and [`view`] say what goes in and comes out; `commit` and `batch`
+//! are the write path; `submit` is what happens around it; `history`, `reads` and `statement`
+//! are the read path; `checkpoint` and `recovery` are how it survives; `upkeep` are the threads.
+//!
+//! Promises: only this folder appends to the journal; an answer leaves only when all that it
+//! reveals is durable; locks are taken in the order directory, account shards, key shards,
+//! sequencer, then the small ones (holds, periods, chart, clock), and nothing waits under them.
 
+pub mod batch;
+pub mod checkpoint;
 pub mod clock;
 pub mod command;
+pub mod commit;
+pub mod history;
 pub mod holds;
 pub mod keys;
+pub mod lanes;
 pub mod outcome;
+pub mod periods;
+pub mod query;
+pub mod reads;
+pub mod recovery;
 pub mod shard;
+pub mod statement;
+pub mod stored;
+pub mod submit;
+pub mod upkeep;
 pub mod view;
 pub mod watermark;
 
-use crate::domain::ids::{AccountNo, Moment, Seq};
-use crate::domain::money::Currency;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::Disk;
+use crate::domain::gl::GlChart;
+use crate::domain::ids::Seq;
 use crate::domain::time::Day;
+use crate::journal::{Block, Journal, JournalOptions, Observer, SegmentInfo};
+use crate::store::Store;
+
+use checkpoint::Staged;
+use clock::{Clock, TimeSource};
 use command::{Command, Origin};
-use view::{
-    AccountFilter, AccountView, Answer, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
-    TransferView, TrialBalance, Unavailable,
-};
+use history::{History, Reach};
+use holds::Holds;
+use keys::{KeyHash, Keys};
+use lanes::Lanes;
+use periods::PeriodBook;
+use recovery::{OpenError, RecoveryReport};
+use shard::Shards;
+use submit::{NotYet, Pending, Said};
+use upkeep::Upkeep;
+use view::{Answer, EngineStatus, Stages, Unavailable};
+use watermark::Watermark;
 
-/// The engine of one data folder. Cheap to share (`Arc`).
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Account shards, rounded up to a power of two.
+    pub shards: usize,
+    /// Key shards, rounded up to a power of two.
+    pub key_shards: usize,
+    /// Bytes of verified journal blocks kept in memory.
+    pub block_cache_bytes: u64,
+    /// Bytes of account texts kept in memory.
+    pub text_cache_bytes: u64,
+    /// Bytes of the store's page cache.
+    pub store_cache_bytes: usize,
+    /// The books' time zone.
+    pub zone: jiff::tz::TimeZone,
+    /// Days for which idempotency keys are kept.
+    pub key_retention_days: u32,
+    /// A checkpoint begins when so many entries were appended since the last one …
+    pub checkpoint_entries: u64,
+    /// … or when so many seconds have passed and anything was.
+    pub checkpoint_seconds: u64,
+    /// Threads that parse, resolve and decide batches.
+    pub bulk_threads: usize,
+    /// Written when the journal fails; a later start in the same boot looks for it.
+    pub failure_marker: Option<PathBuf>,
+    /// The journal's own.
+    pub journal: JournalOptions,
+}
+
+impl Default for EngineOptions {
+    fn default() -> EngineOptions {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        EngineOptions {
+            shards: cores,
+            key_shards: cores,
+            block_cache_bytes: crate::config::BLOCK_CACHE_BYTES,
+            text_cache_bytes: crate::config::TEXT_CACHE_BYTES,
+            store_cache_bytes: crate::config::STORE_CACHE_BYTES,
+            zone: clock::zone("Asia/Kolkata").expect("known without a database"),
+            key_retention_days: crate::config::KEY_RETENTION_DAYS,
+            checkpoint_entries: crate::config::CHECKPOINT_ENTRIES,
+            checkpoint_seconds: crate::config::CHECKPOINT_SECONDS,
+            bulk_threads: (cores / 2).max(1),
+            failure_marker: None,
+            journal: JournalOptions::default(),
+        }
+    }
+}
+
+/// The books in memory, and the journal and store behind them. All methods are synchronous and
+/// never wait; [`Engine`] adds threads and waiting.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Core {
+    journal: Arc<Journal>,
+    store: Store,
+    shards: Shards,
+    keys: Keys,
+    holds: Holds,
+    history: History,
+    watermark: Watermark,
+    clock: Clock,
+    /// Guards the number of accounts; the first lock of whoever opens one.
+    directory: Mutex<Directory>,
+    /// Lines of the general ledger; written under the sequencer, read anywhere.
+    chart: RwLock<GlChart>,
+    periods: Mutex<PeriodBook>,
+    /// First seq of each business day; ten years are 30 KB.
+    day_runs: Mutex<Vec<(Day, Seq)>>,
+    /// Changes under all account locks only, so it is stable under any of them.
+    business_date: AtomicU32,
+    /// `Day` + 1, 0 for none; changes under all account locks only.
+    closed_through: AtomicU32,
+    checkpoint_seq: AtomicU64,
+    staged: Mutex<Staged>,
+    /// Rows of the segment whose key table is being written.
+    retired: Mutex<Option<RetiredKeys>>,
+    rolled: crossbeam::channel::Sender<SegmentInfo>,
+    rolled_inbox: crossbeam::channel::Receiver<SegmentInfo>,
+    is_closing: AtomicBool,
+    failure_marker: Option<PathBuf>,
+    segment_rolls: AtomicU64,
+    checkpoints: AtomicU64,
+}
 
-#[expect(unused_variables, clippy::todo, reason = "signatures first")]
-impl Engine {
-    /// Decides a command and waits until everything that the answer reveals is on disk.
-    pub async fn submit(&self, command: Command, origin: Origin) -> Result<Answer, Unavailable> {
-        todo!()
+/// First seq of a segment, and its rows by kind.
+type RetiredKeys = (Seq, [Vec<(KeyHash, u64)>; 2]);
+
+/// How many accounts there are.
+#[derive(Debug, Default)]
+struct Directory {
+    accounts: u32,
+}
+
+impl Core {
+    fn new(journal: Arc<Journal>, store: Store, clock: Clock, options: &EngineOptions) -> Core {
+        let (rolled, rolled_inbox) = crossbeam::channel::unbounded();
+        Core {
+            history: History::new(Arc::clone(&journal), options.block_cache_bytes, options.text_cache_bytes),
+            watermark: Watermark::new(journal.durable_seq()),
+            journal,
+            store,
+            shards: Shards::new(options.shards),
+            keys: Keys::new(options.key_shards),
+            holds: Holds::default(),
+            clock,
+            directory: Mutex::default(),
+            chart: RwLock::default(),
+            periods: Mutex::default(),
+            day_runs: Mutex::default(),
+            business_date: AtomicU32::new(0),
+            closed_through: AtomicU32::new(0),
+            checkpoint_seq: AtomicU64::new(0),
+            staged: Mutex::default(),
+            retired: Mutex::default(),
+            rolled,
+            rolled_inbox,
+            is_closing: AtomicBool::new(false),
+            failure_marker: options.failure_marker.clone(),
+            segment_rolls: AtomicU64::new(0),
+            checkpoints: AtomicU64::new(0),
+        }
     }
-    /// Looks an account up by `acct_…` or `ext:…`. `None` when the text names nothing.
-    pub async fn resolve_account(&self, text: &str) -> Result<Option<AccountNo>, Unavailable> {
-        todo!()
+
+    /// The journal, to read.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
-    /// Looks a transfer up by `tr_…` or `ext:…` (text form only: the seq may still not be a transfer).
-    pub async fn resolve_transfer(&self, text: &str) -> Result<Option<Seq>, Unavailable> {
-        todo!()
+
+    /// The store, to read.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
-    /// Numbers of several accounts at once, for batches: `ext:` texts are looked up together.
-    pub fn resolve_account_cached(&self, text: &str) -> Option<Option<AccountNo>> {
-        todo!()
+
+    /// What is durable.
+    #[must_use]
+    pub fn watermark(&self) -> &Watermark {
+        &self.watermark
     }
-    pub async fn account(&self, no: AccountNo) -> Result<Option<AsOf<AccountView>>, Unavailable> {
-        todo!()
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
-    pub async fn accounts(
-        &self,
-        filter: AccountFilter,
-        before: Option<AccountNo>,
-        limit: usize,
-    ) -> Result<AsOf<Page<AccountView>>, Unavailable> {
-        todo!()
-    }
-    /// As recorded by an instant. `None` when the account did not exist then.
-    pub async fn account_at(&self, no: AccountNo, at: Moment) -> Result<Option<AsOf<PastBalance>>, Unavailable> {
-        todo!()
-    }
-    /// By effective date, at the end of a day (pending: as recorded by the end of that business day).
-    pub async fn account_on(&self, no: AccountNo, day: Day) -> Result<Option<AsOf<PastBalance>>, Unavailable> {
-        todo!()
-    }
-    pub async fn transfer(&self, seq: Seq) -> Result<Option<AsOf<TransferView>>, Unavailable> {
-        todo!()
-    }
-    pub async fn transfers(
-        &self,
-        filter: TransferFilter,
-        before: Option<Seq>,
-        limit: usize,
-    ) -> Result<AsOf<Page<TransferView>>, Unavailable> {
-        todo!()
-    }
-    /// The statement page of an account: lines with effective date in `from..=to`, newest first, after the line `before`.
-    pub async fn statement(
-        &self,
-        no: AccountNo,
-        from: Option<Day>,
-        to: Option<Day>,
-        before: Option<Seq>,
-        limit: usize,
-    ) -> Result<Option<AsOf<Statement>>, Unavailable> {
-        todo!()
-    }
-    pub async fn trial_balance(
-        &self,
-        on: Option<Day>,
-        currency: Option<Currency>,
-    ) -> Result<AsOf<TrialBalance>, Unavailable> {
-        todo!()
-    }
-    pub async fn periods(&self) -> Result<AsOf<Periods>, Unavailable> {
-        todo!()
-    }
-    pub fn status(&self) -> EngineStatus {
-        todo!()
-    }
+
+    /// The business date.
+    #[must_use]
     pub fn business_date(&self) -> Day {
-        todo!()
+        Day(self.business_date.load(Ordering::Acquire) as u16)
     }
+
+    fn set_business_date(&self, date: Day) {
+        self.business_date.store(u32::from(date.0), Ordering::Release);
+    }
+
+    fn closed_through(&self) -> Option<Day> {
+        self.closed_through.load(Ordering::Acquire).checked_sub(1).map(|day| Day(day as u16))
+    }
+
+    fn set_closed_through(&self, through: Option<Day>) {
+        self.closed_through.store(through.map_or(0, |day| u32::from(day.0) + 1), Ordering::Release);
+    }
+
+    fn checkpoint_seq(&self) -> Seq {
+        Seq(self.checkpoint_seq.load(Ordering::Acquire))
+    }
+
+    fn set_checkpoint_seq(&self, seq: Seq) {
+        self.checkpoint_seq.store(seq.0, Ordering::Release);
+    }
+
+    /// Whether new work can be taken at all.
+    fn check_open(&self) -> Result<(), NotYet> {
+        if self.is_closing.load(Ordering::Acquire) {
+            return Err(NotYet::Unavailable(Unavailable::ShuttingDown));
+        }
+        self.journal.admit().map_err(|refused| {
+            NotYet::Unavailable(match refused {
+                crate::journal::Refused::Unavailable => {
+                    Unavailable::JournalUnavailable(self.journal.state().to_string())
+                }
+                crate::journal::Refused::Full => Unavailable::JournalFull,
+                crate::journal::Refused::Busy => Unavailable::Overloaded("journal"),
+            })
+        })
+    }
+
+    /// blake3 over the hot state in key order: equal for equal books, whatever the number of shards.
+    #[must_use]
+    pub fn state_hash(&self) -> [u8; 32] {
+        use crate::domain::transfer::View;
+        let mut hasher = blake3::Hasher::new();
+        let directory = self.directory.lock();
+        let mut locked = self.shards.lock_all();
+        let mut bytes = Vec::new();
+        for no in (0..directory.accounts).map(crate::domain::ids::AccountNo) {
+            let account = *locked.account(no).expect("every number below the count is an account");
+            outcome::Outcome::AccountChanged { account: Box::new(account), code: 0 }.encode(&mut bytes);
+            hasher.update(&bytes);
+        }
+        for (seq, hold) in self.holds.all() {
+            hasher.update(format!("{seq} {hold:?}").as_bytes());
+        }
+        let days: std::collections::BTreeSet<Day> = locked.shards_mut().flat_map(|shard| shard.gl.days()).collect();
+        for day in days {
+            let mut lines = Vec::new();
+            locked.shards_mut().for_each(|shard| shard.gl.add_day(day, &mut lines));
+            while lines.last().is_some_and(|line| *line == Default::default()) {
+                lines.pop();
+            }
+            hasher.update(format!("{day} {lines:?}").as_bytes());
+        }
+        hasher.update(format!("{:?} {:?}", self.chart.read().keys(), self.periods.lock()).as_bytes());
+        hasher.update(format!("{:?} {:?}", self.day_runs.lock(), self.business_date()).as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
+    /// State for `/v1/status`, `/readyz` and the log.
+    #[must_use]
+    pub fn status(&self) -> EngineStatus {
+        use crate::journal::JournalState;
+        let state = self.journal.state();
+        let trouble = match &state {
+            JournalState::Open => None,
+            JournalState::Full => Some(("journal_full", state.to_string())),
+            JournalState::Poisoned { .. } => Some(("journal_unavailable", state.to_string())),
+        };
+        let closing = self.is_closing.load(Ordering::Acquire).then(|| ("draining", "shutting down".to_string()));
+        EngineStatus {
+            appended_seq: self.journal.appended_seq(),
+            durable_seq: self.watermark.durable(),
+            checkpoint_seq: self.checkpoint_seq(),
+            chain_head: self.journal.chain_head(),
+            shards: self.shards.count(),
+            accounts: u64::from(self.directory.lock().accounts),
+            holds: self.holds.len(),
+            business_date: self.business_date(),
+            trouble: trouble.or(closing),
+            clock_suspect: self.clock.is_suspect(),
+            segments: self.journal.segments().len(),
+            segment_rolls: self.segment_rolls.load(Ordering::Relaxed),
+            checkpoints: self.checkpoints.load(Ordering::Relaxed),
+            block_cache: self.history.block_counter.read(),
+            text_cache: self.history.text_counter.read(),
+        }
+    }
+}
+
+/// The journal tells; the engine passes it on. Weak, since the core holds the journal.
+#[derive(Debug)]
+struct Ears(Weak<Core>);
+
+impl Observer for Ears {
+    fn durable(&self, durable: Seq, blocks: &[Arc<Block>]) {
+        let Some(core) = self.0.upgrade() else { return };
+        let records: usize = blocks.iter().map(|block| block.run_count()).sum();
+        for block in blocks {
+            core.history.remember(block);
+        }
+        core.watermark.advance(durable, u32::try_from(records).unwrap_or(u32::MAX));
+    }
+
+    fn rolled(&self, retired: &SegmentInfo) {
+        let Some(core) = self.0.upgrade() else { return };
+        core.segment_rolls.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            segment.first_seq = retired.first_seq.0,
+            segment.last_seq = retired.last_seq.0,
+            "a journal segment is complete"
+        );
+        // The receiver lives as long as the core does.
+        let _ = core.rolled.send(retired.clone());
+    }
+
+    fn sealed(&self, segment: &SegmentInfo) {
+        tracing::info!(segment.first_seq = segment.first_seq.0, "a journal segment is sealed");
+    }
+
+    fn poisoned(&self, cause: &str) {
+        let Some(core) = self.0.upgrade() else { return };
+        tracing::error!(cause, "the journal failed: nothing more is acknowledged until a restart");
+        if let Some(path) = &core.failure_marker
+            && let Err(error) = std::fs::write(path, cause)
+        {
+            tracing::error!(%error, path = %path.display(), "could not leave the failure marker");
+        }
+        core.watermark.fail();
+    }
+}
+
+/// The engine of one data folder: the core, its threads and its lanes. Cheap to share (`Arc`).
+#[derive(Debug)]
+pub struct Engine {
+    core: Arc<Core>,
+    lanes: Lanes,
+    upkeep: Mutex<Option<Upkeep>>,
+    /// What recovery did.
+    pub recovery: RecoveryReport,
+}
+
+impl Engine {
+    /// Opens a data folder and starts the engine's threads.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn start(
+        disk: &Arc<dyn Disk>,
+        options: &EngineOptions,
+        time: Box<dyn TimeSource>,
+    ) -> Result<Arc<Engine>, OpenError> {
+        let parts = recovery::open(disk, options, time)?;
+        let upkeep = Upkeep::start(&parts.core, parts.writer, parts.maintenance, options);
+        Ok(Arc::new(Engine {
+            lanes: Lanes::start(&parts.core, options.bulk_threads),
+            core: parts.core,
+            upkeep: Mutex::new(Some(upkeep)),
+            recovery: parts.report,
+        }))
+    }
+
+    /// The books.
+    #[must_use]
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Decides a command and waits until everything that the answer reveals is on disk.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn submit(self: &Arc<Self>, command: Command, origin: Origin) -> Result<Answer, Unavailable> {
+        if matches!(command, Command::Batch(_) | Command::OpenAccounts(_)) {
+            let ready: Result<Result<Answer, Unavailable>, std::convert::Infallible> =
+                self.submit_bulk(move |_| Ok((command, origin))).await;
+            return ready.unwrap_or_else(|never| match never {});
+        }
+        let _place = self.lanes.enter()?;
+        let mut clock = StageClock::start();
+        let pending = loop {
+            match self.core.execute(&command, &origin, Reach::Memory) {
+                Ok(pending) => break pending,
+                Err(NotYet::Unavailable(cause)) => return Err(cause),
+                Err(NotYet::WaitFor(seq)) => self.core.watermark.wait(seq).await.map_err(|_| self.failed())?,
+                Err(NotYet::NotCached) => {
+                    let (core, command) = (Arc::clone(&self.core), command.clone());
+                    match on_disk_thread(move || core.execute(&command, &origin, Reach::Disk)).await? {
+                        Ok(pending) => break pending,
+                        Err(NotYet::WaitFor(seq)) => self.core.watermark.wait(seq).await.map_err(|_| self.failed())?,
+                        Err(NotYet::Unavailable(cause)) => return Err(cause),
+                        Err(NotYet::NotCached) => return Err(Unavailable::HistoryUnreadable("no such block".into())),
+                    }
+                }
+            }
+            clock.lap(|stages, us| stages.queue_us += us);
+        };
+        clock.lap(|stages, us| stages.decide_us = us);
+        self.finish(pending, origin, clock).await
+    }
+
+    /// Runs `prepare` (parsing, resolving) on a batch thread, then decides there, and waits until
+    /// the answer is on disk. An error of `prepare` comes back as it is.
+    ///
+    /// # Errors
+    /// The outer one is `prepare`'s, the inner one [`Unavailable`].
+    pub async fn submit_bulk<E: Send + 'static>(
+        self: &Arc<Self>,
+        prepare: impl FnOnce(&Arc<Core>) -> Result<(Command, Origin), E> + Send + 'static,
+    ) -> Result<Result<Answer, Unavailable>, E> {
+        let mut clock = StageClock::start();
+        let job = move |core: &Arc<Core>| -> Result<(Result<Pending, Unavailable>, Origin, u32), E> {
+            let (command, origin) = prepare(core)?;
+            let started = std::time::Instant::now();
+            let pending = lanes::execute_blocking(core, &command, &origin);
+            Ok((pending, origin, micros(started)))
+        };
+        let (pending, origin, decide_us) = match self.lanes.run_bulk(job).await {
+            Ok(done) => done?,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        clock.lap(|stages, us| stages.queue_us = us.saturating_sub(decide_us));
+        clock.stages.decide_us = decide_us;
+        match pending {
+            Ok(pending) => Ok(self.finish(pending, origin, clock).await),
+            Err(cause) => Ok(Err(cause)),
+        }
+    }
+
+    /// Waits until a pending answer may leave, and completes a replay.
+    async fn finish(&self, pending: Pending, origin: Origin, mut clock: StageClock) -> Result<Answer, Unavailable> {
+        let wait = self.core.watermark.wait(pending.as_of);
+        let first = match pending.said {
+            Said::Now(reply) => {
+                wait.await.map_err(|_| Unavailable::OutcomeUnknown)?;
+                clock.lap(|stages, us| stages.journal_us = us);
+                clock.stages.group = self.core.watermark.group();
+                let (as_of, request) = (pending.as_of, pending.request);
+                return Ok(Answer { reply, as_of, request, replayed: false, stages: clock.stages });
+            }
+            Said::Again(first) => first,
+        };
+        // The first request with this key is appended, but not durable yet: wait, but not for ever.
+        match tokio::time::timeout(crate::config::KEY_IN_FLIGHT_WAIT, wait).await {
+            Err(_) => return Err(Unavailable::KeyInFlight),
+            Ok(Err(_)) => return Err(Unavailable::OutcomeUnknown),
+            Ok(Ok(())) => clock.lap(|stages, us| stages.journal_us = us),
+        }
+        let key = origin.key.ok_or(Unavailable::KeyReused)?;
+        let replayed = self.read(move |core, reach| core.replay(first, &key, reach)).await?;
+        let (reply, request, as_of) = replayed.map_err(|()| Unavailable::KeyReused)?;
+        clock.lap(|stages, us| stages.queue_us += us);
+        Ok(Answer { reply, as_of, request, replayed: true, stages: clock.stages })
+    }
+
+    /// What a failed wait means for somebody who has changed nothing.
+    fn failed(&self) -> Unavailable {
+        Unavailable::JournalUnavailable(self.core.journal.state().to_string())
+    }
+
+    /// Stops taking work, lets what was appended become durable, and stops the threads.
+    pub fn shut_down(&self) {
+        self.core.is_closing.store(true, Ordering::Release);
+        self.lanes.close();
+        if let Some(upkeep) = self.upkeep.lock().take() {
+            upkeep.stop(&self.core);
+        }
+    }
+}
+
+/// Runs something that may wait for the disk away from the async workers.
+async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unavailable> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Unavailable::HistoryUnreadable(format!("a reading thread failed: {error}")))
+}
+
+/// Measures the stages of one answer.
+struct StageClock {
+    stages: Stages,
+    last: std::time::Instant,
+}
+
+impl StageClock {
+    fn start() -> StageClock {
+        StageClock { stages: Stages::default(), last: std::time::Instant::now() }
+    }
+
+    fn lap(&mut self, add: impl FnOnce(&mut Stages, u32)) {
+        let us = micros(self.last);
+        self.last = std::time::Instant::now();
+        add(&mut self.stages, us);
+    }
+}
+
+fn micros(since: std::time::Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }

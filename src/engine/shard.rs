@@ -243,12 +243,12 @@ impl Locked<'_> {
         }
     }
 
-    /// The off-date postings of an account that are not in the store as of `stored`.
+    /// The off-date postings of an account that are in memory; some may be in the store too.
     #[must_use]
-    pub fn off_dates(&self, no: AccountNo, stored: Seq) -> Vec<OffDate> {
+    pub fn off_dates(&self, no: AccountNo) -> Vec<OffDate> {
         let shard = self.shard(no);
         let rows = [&shard.off_dates_frozen, &shard.off_dates];
-        rows.iter().filter_map(|map| map.get(&no)).flatten().filter(|row| row.seq > stored).copied().collect()
+        rows.iter().filter_map(|map| map.get(&no)).flatten().copied().collect()
     }
 
     /// An anchor that may not be in the store yet.

@@ -30,6 +30,8 @@ pub struct Answer {
     pub reply: Reply,
     /// The greatest seq that the reply reveals; durable.
     pub as_of: Seq,
+    /// The request that the reply answers first: shown in stored problems, so that a replay has the same bytes.
+    pub request: u64,
     /// The reply is that of an earlier command with the same key.
     pub replayed: bool,
     /// Where the time went.

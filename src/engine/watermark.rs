@@ -79,6 +79,25 @@ impl Watermark {
         all.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
+    /// Waits on a thread that may; false when it never will be durable.
+    pub fn wait_blocking(&self, seq: Seq) -> bool {
+        struct Thread(std::thread::Thread);
+        impl std::task::Wake for Thread {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(std::sync::Arc::new(Thread(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut wait = self.wait(seq);
+        loop {
+            match Pin::new(&mut wait).poll(&mut context) {
+                Poll::Ready(done) => return done.is_ok(),
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
     /// Waits until everything up to `seq` is durable.
     pub fn wait(&self, seq: Seq) -> Wait<'_> {
         Wait { watermark: self, seq }

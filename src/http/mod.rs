@@ -1,1 +1,3 @@
-//! http
+//! The edge: from sockets to commands and back.
+
+pub mod accept;

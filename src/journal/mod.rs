@@ -171,6 +171,17 @@ impl JournalError {
         JournalError::Io { doing, source }
     }
 
+    /// The first seq that cannot be trusted, where the error names one.
+    #[must_use]
+    pub fn first_bad_seq(&self) -> Option<Seq> {
+        match self {
+            JournalError::Damaged { seq, .. } | JournalError::Missing { seq, .. } => Some(*seq),
+            JournalError::Shorter { last, .. } => Some(last.next()),
+            JournalError::Differs { expected, .. } => Some(*expected),
+            _ => None,
+        }
+    }
+
     /// Whether it only says that a disk is full.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {

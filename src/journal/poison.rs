@@ -20,6 +20,16 @@ pub enum JournalState {
     },
 }
 
+impl std::fmt::Display for JournalState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            JournalState::Open => f.write_str("open"),
+            JournalState::Full => f.write_str("no space for the next journal segment"),
+            JournalState::Poisoned { cause } => f.write_str(cause),
+        }
+    }
+}
+
 /// Why no record may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

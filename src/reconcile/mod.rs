@@ -1,1 +1,9 @@
-//! reconcile
+//! The last line of defence: the books against themselves.
+//!
+//! `fold` recomputes every balance from the journal with code of its own; `verify` walks the whole
+//! journal with it and compares what comes out with the store and with memory. `export` writes
+//! what the journal holds for other programs.
+
+pub mod export;
+pub mod fold;
+pub mod verify;

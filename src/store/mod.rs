@@ -1,1 +1,32 @@
-//! store
+//! The store: checkpoint and look-up tables in a second redb file, **disposable**.
+//!
+//! Promise: deleting the store costs time, never data. It never reads the journal; whatever it holds
+//! was handed to it by the engine, and the engine can hand it over again. A wrong byte in it is
+//! noticed ([`StoreError::Corrupt`]) and never becomes an answer: values are sealed with a hash over
+//! table, key and content, and the absence of a row is proved by its neighbours.
+//!
+//! All reads are `&self`, open a short read transaction and may run on any thread. redb has one
+//! writer at a time: [`Store::begin`], [`Store::write_key_table`] and [`Store::drop_key_tables`] wait for each other.
+
+mod chain;
+mod checkpoint;
+mod facts;
+mod filter;
+mod history;
+mod keys;
+mod load;
+mod open;
+mod packed;
+mod row;
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::Checkpoint;
+pub use facts::{KeyKind, Meta, OffDateKind, OffDateRow, PeriodEventRow, ResolutionKind};
+pub use history::OffDateView;
+pub use open::{Store, StoreError};
+
+/// Accounts in one chunk of a checkpoint: chunk `n` holds the numbers `1,000 n ..= 1,000 n + 999`.
+pub const ACCOUNTS_PER_CHUNK: u32 = tables::ACCOUNTS_PER_CHUNK;

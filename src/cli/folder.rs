@@ -1,0 +1,140 @@
+//! Opening a data folder for a command: the lock, the marker of a storage failure, the options.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::disk::{Disk, DiskError, FolderDisk, OverlayDisk};
+use crate::engine::clock::{SystemTimeSource, zone};
+use crate::engine::recovery::{OpenError, Parts};
+use crate::engine::{EngineOptions, recovery};
+
+/// How the engine of a data folder is set up.
+#[derive(Clone, Debug, Args)]
+pub struct EngineArgs {
+    /// Account shards, rounded up to a power of two (default: the number of cores).
+    #[arg(long, env = "MUNIM_SHARDS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+    /// Key shards, rounded up to a power of two (default: the number of cores).
+    #[arg(long, env = "MUNIM_KEY_SHARDS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub key_shards: Option<u16>,
+    /// The books' time zone.
+    #[arg(long, env = "MUNIM_ZONE", default_value = "Asia/Kolkata")]
+    pub zone: String,
+    /// MiB of verified journal blocks kept in memory.
+    #[arg(long, env = "MUNIM_BLOCK_CACHE_MIB", default_value_t = crate::config::BLOCK_CACHE_BYTES / (1024 * 1024))]
+    pub block_cache_mib: u64,
+    /// MiB of account texts kept in memory.
+    #[arg(long, env = "MUNIM_TEXT_CACHE_MIB", default_value_t = crate::config::TEXT_CACHE_BYTES / (1024 * 1024))]
+    pub text_cache_mib: u64,
+    /// MiB of a journal segment.
+    #[arg(long, env = "MUNIM_SEGMENT_MIB", value_parser = clap::value_parser!(u64).range(1..=4096), default_value_t = 256)]
+    pub segment_mib: u64,
+    /// Days for which idempotency keys are answered again.
+    #[arg(long, env = "MUNIM_KEY_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..=3650), default_value_t = crate::config::KEY_RETENTION_DAYS)]
+    pub key_retention_days: u32,
+    /// Entries between two checkpoints.
+    #[arg(long, env = "MUNIM_CHECKPOINT_ENTRIES", value_parser = clap::value_parser!(u64).range(1..), default_value_t = crate::config::CHECKPOINT_ENTRIES)]
+    pub checkpoint_entries: u64,
+    /// Threads that parse and decide batches (default: half the cores).
+    #[arg(long, env = "MUNIM_BULK_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub bulk_threads: Option<u16>,
+}
+
+/// Why a folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Another process has it.
+    #[error("a server holds {0}; stop it, or ask it with --url")]
+    Held(PathBuf),
+    /// The storage failed earlier in this boot.
+    #[error("the storage under {folder} failed in this boot ({cause}); check the disk, run `munim verify --data {folder}`, then start with --accept-storage-failure")]
+    StorageFailed {
+        /// Which folder.
+        folder: PathBuf,
+        /// What the marker says.
+        cause: String,
+    },
+    /// The folder cannot be opened.
+    #[error(transparent)]
+    Disk(DiskError),
+    /// The books cannot be opened.
+    #[error("could not open the books in {folder}")]
+    Open {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        source: Box<OpenError>,
+    },
+    /// A setting is wrong.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl EngineArgs {
+    /// The engine's options for a folder.
+    ///
+    /// # Errors
+    /// [`FolderError::Setting`].
+    pub fn options(&self, folder: &Path) -> Result<EngineOptions, FolderError> {
+        let mut options = EngineOptions {
+            zone: zone(&self.zone).map_err(FolderError::Setting)?,
+            block_cache_bytes: self.block_cache_mib * 1024 * 1024,
+            text_cache_bytes: self.text_cache_mib * 1024 * 1024,
+            key_retention_days: self.key_retention_days,
+            checkpoint_entries: self.checkpoint_entries,
+            failure_marker: Some(marker_of(folder)),
+            ..EngineOptions::default()
+        };
+        options.shards = self.shards.map_or(options.shards, usize::from);
+        options.key_shards = self.key_shards.map_or(options.key_shards, usize::from);
+        options.bulk_threads = self.bulk_threads.map_or(options.bulk_threads, usize::from);
+        options.journal.segment_bytes = self.segment_mib * 1024 * 1024;
+        Ok(options)
+    }
+}
+
+/// Where a failure of the storage under a folder is noted: in a place that survives the process
+/// and not a reboot.
+fn marker_of(folder: &Path) -> PathBuf {
+    let runtime = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from);
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let hash = blake3::hash(whole.as_os_str().as_encoded_bytes()).to_hex();
+    runtime.join(format!("munim-storage-failed-{}", &hash[..16]))
+}
+
+/// Locks a folder for writing; makes it where it is missing.
+///
+/// # Errors
+/// [`FolderError`].
+pub fn open_to_write(folder: &Path, accept_storage_failure: bool) -> Result<Arc<dyn Disk>, FolderError> {
+    let disk = FolderDisk::open(folder).map_err(held)?;
+    let marker = marker_of(folder);
+    if let Ok(cause) = std::fs::read_to_string(&marker) {
+        if !accept_storage_failure {
+            return Err(FolderError::StorageFailed { folder: folder.to_path_buf(), cause });
+        }
+        std::fs::remove_file(&marker).map_err(|error| FolderError::Setting(format!("could not remove {}: {error}", marker.display())))?;
+    }
+    Ok(Arc::new(disk))
+}
+
+/// Opens the books of a folder without changing a byte of it: all writes stay in memory.
+///
+/// # Errors
+/// [`FolderError`].
+pub fn open_to_look(folder: &Path) -> Result<Parts, FolderError> {
+    let below = FolderDisk::open_to_read(folder).map_err(held)?;
+    let disk: Arc<dyn Disk> = Arc::new(OverlayDisk::over(Arc::new(below)));
+    let options = EngineOptions::default();
+    recovery::open(&disk, &options, Box::new(SystemTimeSource::default()))
+        .map_err(|source| FolderError::Open { folder: folder.to_path_buf(), source: Box::new(source) })
+}
+
+fn held(error: DiskError) -> FolderError {
+    match error {
+        DiskError::Held(folder) => FolderError::Held(folder),
+        other => FolderError::Disk(other),
+    }
+}

@@ -1,0 +1,228 @@
+//! Checkpoints: the hot state on its way into the store, in the background.
+//!
+//! 1. Under all locks, for as long as a few pointer swaps take: note `S0`, the newest seq; set the
+//!    off-date rows aside; sum up the general-ledger days that changed.
+//! 2. Chunk by chunk, each under a short lock: copy the accounts that changed. A row may be newer
+//!    than `S0`; it carries its own seq and replay skips what it has. Holds, fates and anchors
+//!    likewise: replaying over them changes nothing.
+//! 3. Wait until the greatest seq copied is durable: the store is never ahead of the journal.
+//! 4. One store transaction; only then what was set aside is dropped.
+//!
+//! When the store refuses (a full disk), nothing is lost: what was set aside stays, and the next
+//! checkpoint takes it along.
+
+use std::collections::BTreeSet;
+
+use crate::domain::account::Account;
+use crate::domain::apply::Anchor;
+use crate::domain::gl::GlTotals;
+use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::time::Day;
+use crate::store::{ACCOUNTS_PER_CHUNK, Meta, OffDateRow, PeriodEventRow, ResolutionKind, StoreError};
+
+use super::Core;
+use super::holds::{Fate, FateRow, HoldChanges};
+
+/// What waits to be stored; grows only while the store refuses.
+#[derive(Debug, Default)]
+pub struct Staged {
+    holds: HoldChanges,
+    anchors: Vec<Anchor>,
+    off_dates: Vec<OffDateRow>,
+    gl_days: BTreeSet<Day>,
+}
+
+/// What a checkpoint did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointReport {
+    /// Replay begins after this seq.
+    pub seq: Seq,
+    /// Chunks of accounts written.
+    pub chunks: u32,
+}
+
+/// Why there was no checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The store refused; the next checkpoint tries again.
+    #[error("could not write the checkpoint")]
+    Store(#[from] StoreError),
+    /// The journal failed while the checkpoint waited for it.
+    #[error("the journal failed before the checkpoint was covered")]
+    Journal,
+}
+
+/// State at `S0`, taken under all locks.
+struct Ground {
+    meta: Meta,
+    gl_days: Vec<(Day, Vec<GlTotals>)>,
+}
+
+impl Core {
+    /// Writes a checkpoint. `wait` returns once a seq is durable, or false when it never will be.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; the books are unharmed and what was staged is kept.
+    pub fn checkpoint(&self, wait: &mut dyn FnMut(Seq) -> bool) -> Result<CheckpointReport, CheckpointError> {
+        self.checkpoint_with(None, wait)
+    }
+
+    /// A checkpoint while replaying: everything up to `seq` was applied, and nothing after it.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub(super) fn checkpoint_at(&self, seq: Seq) -> Result<CheckpointReport, CheckpointError> {
+        self.checkpoint_with(Some(seq), &mut |_| true)
+    }
+
+    fn checkpoint_with(
+        &self,
+        replayed: Option<Seq>,
+        wait: &mut dyn FnMut(Seq) -> bool,
+    ) -> Result<CheckpointReport, CheckpointError> {
+        let mut staged = self.staged.lock();
+        let ground = self.take_ground(replayed, &mut staged);
+        let before = self.checkpoint_seq();
+        let mut transaction = self.store.begin()?;
+        let mut chunks = 0;
+        let mut rows: Vec<Account> = Vec::with_capacity(ACCOUNTS_PER_CHUNK as usize);
+        for chunk in 0.. {
+            self.copy_chunk(chunk, &mut rows);
+            if rows.is_empty() {
+                break;
+            }
+            if rows.iter().any(|row| row.last_seq > before) {
+                transaction.accounts(chunk, &rows)?;
+                chunks += 1;
+            }
+        }
+        self.stage_the_rest(&mut staged);
+        transaction.holds(staged.holds.opened.iter().copied(), staged.holds.resolved.iter().copied())?;
+        transaction.resolutions(&staged.holds.fates.iter().map(resolution).collect::<Vec<_>>())?;
+        transaction.anchors(&staged.anchors)?;
+        transaction.offdates(&staged.off_dates)?;
+        for (day, lines) in &ground.gl_days {
+            transaction.gl_day(*day, lines)?;
+        }
+        if !wait(self.journal.appended_seq()) {
+            return Err(CheckpointError::Journal);
+        }
+        let (chain_seq, chain_hash) = self.journal.chain_head();
+        let meta = Meta { chain_seq, chain_hash, ..ground.meta };
+        transaction.meta(&meta)?;
+        transaction.commit()?;
+        *staged = Staged::default();
+        self.drop_frozen();
+        self.set_checkpoint_seq(meta.checkpoint_seq);
+        Ok(CheckpointReport { seq: meta.checkpoint_seq, chunks })
+    }
+
+    /// Step 1.
+    fn take_ground(&self, replayed: Option<Seq>, staged: &mut Staged) -> Ground {
+        let directory = self.directory.lock();
+        let mut locked = self.shards.lock_all();
+        let checkpoint_seq = replayed.unwrap_or_else(|| self.journal.appended_seq());
+        for shard in locked.shards_mut() {
+            staged.gl_days.extend(shard.gl.take_changed());
+            for (no, rows) in std::mem::take(&mut shard.off_dates) {
+                staged.off_dates.extend(rows.iter().map(|row| OffDateRow {
+                    account: no,
+                    side: row.side,
+                    effective: row.effective,
+                    booked: row.booked,
+                    seq: row.seq,
+                    amount: row.amount,
+                }));
+                shard.off_dates_frozen.entry(no).or_default().extend(rows);
+            }
+        }
+        let mut gl_days = Vec::with_capacity(staged.gl_days.len());
+        for day in &staged.gl_days {
+            let mut lines: Vec<GlTotals> = Vec::new();
+            for shard in locked.shards_mut() {
+                shard.gl.add_day(*day, &mut lines);
+            }
+            gl_days.push((*day, lines));
+        }
+        let meta = Meta {
+            journal_id: self.journal.id(),
+            checkpoint_seq,
+            chain_seq: Seq::NONE,
+            chain_hash: [0; 32],
+            last_moment: Moment(self.clock.now().0),
+            business_date: self.business_date(),
+            closed_through: self.closed_through(),
+            period_events: self.period_rows(),
+            day_runs: self.day_runs.lock().clone(),
+            gl_keys: self.chart.read().keys().to_vec(),
+            accounts: directory.accounts,
+        };
+        Ground { meta, gl_days }
+    }
+
+    /// Step 2, for one chunk; leaves `rows` empty past the last account.
+    fn copy_chunk(&self, chunk: u32, rows: &mut Vec<Account>) {
+        use crate::domain::transfer::View;
+        rows.clear();
+        let first = chunk * ACCOUNTS_PER_CHUNK;
+        let locked = self.shards.lock_all();
+        rows.extend((first..first + ACCOUNTS_PER_CHUNK).map_while(|no| locked.account(AccountNo(no)).copied()));
+    }
+
+    /// Step 2, for what is not accounts.
+    fn stage_the_rest(&self, staged: &mut Staged) {
+        let mut changes = self.holds.freeze();
+        staged.holds.opened.append(&mut changes.opened);
+        staged.holds.resolved.append(&mut changes.resolved);
+        staged.holds.fates.append(&mut changes.fates);
+        // After an earlier failure both lists may be out of order, and a hold in both is resolved.
+        let resolved: BTreeSet<Seq> = staged.holds.resolved.iter().copied().collect();
+        staged.holds.opened.retain(|(seq, _)| !resolved.contains(seq));
+        staged.holds.opened.sort_unstable_by_key(|(seq, _)| *seq);
+        staged.holds.fates.sort_unstable();
+        staged.holds.fates.dedup();
+        let mut locked = self.shards.lock_all();
+        for shard in locked.shards_mut() {
+            let anchors = std::mem::take(&mut shard.anchors);
+            staged.anchors.extend(anchors.values());
+            shard.anchors_frozen.extend(anchors);
+        }
+        drop(locked);
+        staged.anchors.sort_unstable_by_key(|anchor| (anchor.day, anchor.account));
+    }
+
+    /// Step 4: the store has it.
+    fn drop_frozen(&self) {
+        self.holds.thaw();
+        let mut gone = Vec::new();
+        let mut locked = self.shards.lock_all();
+        for shard in locked.shards_mut() {
+            gone.push((std::mem::take(&mut shard.anchors_frozen), std::mem::take(&mut shard.off_dates_frozen)));
+        }
+        // Freed after the locks: millions of rows take longer to free than a lock may last.
+        drop(locked);
+        drop(gone);
+    }
+
+    fn period_rows(&self) -> Vec<PeriodEventRow> {
+        let periods = self.periods.lock();
+        let row = |event: &super::view::PeriodEvent| PeriodEventRow {
+            seq: event.seq,
+            at: event.at,
+            through: event.through,
+            reason: event.reopened_because.clone(),
+        };
+        periods.events().iter().map(row).collect()
+    }
+}
+
+fn resolution(row: &FateRow) -> (Seq, Seq, ResolutionKind) {
+    let (original, by, fate) = *row;
+    let kind = match fate {
+        Fate::Posted => ResolutionKind::Posted,
+        Fate::Voided => ResolutionKind::Voided,
+        Fate::Expired => ResolutionKind::Expired,
+        Fate::Reversed => ResolutionKind::Reversed,
+    };
+    (original, by, kind)
+}

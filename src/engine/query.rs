@@ -1,0 +1,201 @@
+//! Queries with their waits: copy under the locks, wait for the watermark, read, answer.
+
+use std::sync::Arc;
+
+use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::money::Currency;
+use crate::domain::time::Day;
+
+use super::history::{Reach, ReadError};
+use super::statement::{Snapshot, StatementQuery};
+use super::view::{
+    AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
+    TransferView, TrialBalance, Unavailable,
+};
+use super::{Core, Engine, on_disk_thread, reads};
+
+/// How often a query begins again because a checkpoint moved its rows: one a second at most, so
+/// the second try nearly always ends.
+const MOVED_TRIES: usize = 8;
+
+impl Engine {
+    /// Reads history: in memory if it is there, else on a thread that may wait for the disk.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Arc<Core>, Reach) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        match read(self.core(), Reach::Memory) {
+            Err(ReadError::NotCached) => {
+                let core = Arc::clone(self.core());
+                Ok(on_disk_thread(move || read(&core, Reach::Disk)).await??)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    async fn durable(&self, seq: Seq) -> Result<(), Unavailable> {
+        self.core().watermark().wait(seq).await.map_err(|_| self.failed())
+    }
+
+    /// The account that `acct_…` or `ext:…` names; existence of an `acct_…` is not checked.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub fn resolve_account(&self, text: &str) -> Result<Option<AccountNo>, Unavailable> {
+        self.core().resolve_account(text)
+    }
+
+    /// The transfer that `tr_…` or `ext:…` names; existence of a `tr_…` is not checked.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub fn resolve_transfer(&self, text: &str) -> Result<Option<Seq>, Unavailable> {
+        self.core().resolve_transfer(text)
+    }
+
+    /// An account as it is now.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn account(&self, no: AccountNo) -> Result<Option<AsOf<AccountView>>, Unavailable> {
+        let Some(account) = self.core().shards.copy(no) else { return Ok(None) };
+        self.durable(account.last_seq).await?;
+        let value = self.read(move |core, reach| core.account_view(no, account, reach)).await?;
+        Ok(Some(AsOf { value, seq: account.last_seq }))
+    }
+
+    /// A page of accounts, newest first, after `before`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn accounts(
+        &self,
+        filter: AccountFilter,
+        before: Option<AccountNo>,
+        limit: usize,
+    ) -> Result<AsOf<Page<AccountView>>, Unavailable> {
+        let page = self.core().account_rows(&filter, before, limit);
+        let seq = page.rows.iter().map(|(_, account)| account.last_seq).max().unwrap_or(Seq::NONE);
+        self.durable(seq).await?;
+        let value = self.read(move |core, reach| reads::with_texts(core, &page, reach)).await?;
+        Ok(AsOf { value, seq })
+    }
+
+    /// Balances as recorded by an instant; `None` when the account did not exist then.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn account_at(&self, no: AccountNo, at: Moment) -> Result<Option<AsOf<PastBalance>>, Unavailable> {
+        let past = self.with_snapshot(no, move |core, snapshot, reach| core.balance_at(snapshot, at, reach)).await?;
+        Ok(past.and_then(|past| past.value.map(|value| AsOf { value, seq: past.seq })))
+    }
+
+    /// Balances by effective date at the end of a day; pending as recorded at the end of that business day.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn account_on(&self, no: AccountNo, day: Day) -> Result<Option<AsOf<PastBalance>>, Unavailable> {
+        self.with_snapshot(no, move |core, snapshot, _| core.balance_on(snapshot, day)).await
+    }
+
+    /// A page of an account's statement.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn statement(
+        &self,
+        no: AccountNo,
+        query: StatementQuery,
+    ) -> Result<Option<AsOf<Statement>>, Unavailable> {
+        self.with_snapshot(no, move |core, snapshot, reach| core.statement_page(snapshot, &query, reach)).await
+    }
+
+    async fn with_snapshot<T: Send + 'static>(
+        &self,
+        no: AccountNo,
+        read: impl Fn(&Core, &Snapshot, Reach) -> Result<T, ReadError> + Clone + Send + 'static,
+    ) -> Result<Option<AsOf<T>>, Unavailable> {
+        for _ in 0..MOVED_TRIES {
+            let Some(snapshot) = self.core().snapshot(no) else { return Ok(None) };
+            let seq = snapshot.account.last_seq;
+            self.durable(seq).await?;
+            let read = read.clone();
+            let done = self
+                .read(move |core, reach| match read(core, &snapshot, reach) {
+                    Err(ReadError::Moved) => Ok(None),
+                    done => done.map(Some),
+                })
+                .await?;
+            if let Some(value) = done {
+                return Ok(Some(AsOf { value, seq }));
+            }
+        }
+        Err(ReadError::Moved.into())
+    }
+
+    /// A transfer as it is today.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn transfer(&self, seq: Seq) -> Result<Option<AsOf<TransferView>>, Unavailable> {
+        if seq > self.core().journal().appended_seq() {
+            return Ok(None);
+        }
+        // Its newest fate is waited for, too: what is answered must not be behind an earlier answer.
+        let newest = self.core().holds.recent_fates(seq).iter().map(|(by, _)| *by).max();
+        self.durable(newest.unwrap_or(seq).max(seq)).await?;
+        self.read(move |core, reach| core.transfer_view(seq, reach)).await
+    }
+
+    /// A page of transfers, newest first, after `before`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn transfers(
+        &self,
+        filter: TransferFilter,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<AsOf<Page<TransferView>>, Unavailable> {
+        let newest = self.core().journal().appended_seq();
+        self.durable(newest).await?;
+        self.read(move |core, reach| core.transfer_page(&filter, newest, before, limit, reach)).await
+    }
+
+    /// General-ledger totals by effective date up to `on`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn trial_balance(
+        &self,
+        on: Option<Day>,
+        currency: Option<Currency>,
+    ) -> Result<AsOf<TrialBalance>, Unavailable> {
+        let balance = self.core().trial_balance(on, currency);
+        self.durable(balance.seq).await?;
+        Ok(balance)
+    }
+
+    /// Period closings.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn periods(&self) -> Result<AsOf<Periods>, Unavailable> {
+        let value = self.core().periods.lock().view();
+        let seq = value.events.first().map_or(Seq::NONE, |event| event.seq);
+        self.durable(seq).await?;
+        Ok(AsOf { value, seq })
+    }
+
+    /// State for `/v1/status` and `/readyz`.
+    #[must_use]
+    pub fn status(&self) -> EngineStatus {
+        self.core().status()
+    }
+
+    /// The business date.
+    #[must_use]
+    pub fn business_date(&self) -> Day {
+        self.core().business_date()
+    }
+}

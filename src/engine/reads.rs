@@ -1,0 +1,314 @@
+//! Queries: what the books say now, and each answer's greatest seq.
+//!
+//! A query copies what it needs under the locks, waits until that is durable, and reads the rest
+//! from history. Functions here do not wait: they take a [`Reach`] and say where they would have to.
+
+use std::sync::Arc;
+
+use crate::domain::account::Account;
+use crate::domain::entry::{Entry, TransferOp};
+use crate::domain::gl::{GlKey, GlTotals};
+use crate::domain::ids::{AccountNo, Seq, parse_account_id, parse_id};
+use crate::domain::money::Currency;
+use crate::domain::time::Day;
+
+use super::Core;
+use super::history::{Located, Reach, ReadError};
+use super::holds::Fate;
+use super::keys::{ExternalKind, KeyKind, external_hash};
+use super::submit::{resolved_view, stored_view};
+use super::view::{
+    AccountFilter, AccountView, AsOf, Page, TransferFilter, TransferScope, TransferView, TrialBalance, Unavailable,
+};
+
+/// Rows that one page of a filtered list looks at: about 10 ms of work. A page that ends here is
+/// short, and its cursor goes on.
+const SCAN_ROWS_MAX: usize = 20_000;
+
+impl Core {
+    /// The account that `acct_…` or `ext:…` names; existence of an `acct_…` is not checked.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the store cannot be read.
+    pub fn resolve_account(&self, text: &str) -> Result<Option<AccountNo>, Unavailable> {
+        let Some(external) = text.strip_prefix("ext:") else { return Ok(parse_account_id(text)) };
+        let number = self.find_key(KeyKind::External, &external_hash(ExternalKind::Account, external))?;
+        Ok(number.and_then(|number| u32::try_from(number).ok()).map(AccountNo))
+    }
+
+    /// The transfer that `tr_…` or `ext:…` names; existence of a `tr_…` is not checked.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the store cannot be read.
+    pub fn resolve_transfer(&self, text: &str) -> Result<Option<Seq>, Unavailable> {
+        let Some(external) = text.strip_prefix("ext:") else {
+            return Ok(parse_id(crate::domain::ids::IdKind::Transfer, text).map(Seq));
+        };
+        Ok(self.find_key(KeyKind::External, &external_hash(ExternalKind::Transfer, external))?.map(Seq))
+    }
+
+    /// Memory first, then the store; again when rows moved from one to the other in between.
+    fn find_key(&self, kind: KeyKind, hash: &[u8; 16]) -> Result<Option<u64>, Unavailable> {
+        loop {
+            let generation = self.keys.generation();
+            if let Some(number) = self.keys.find(kind, hash) {
+                return Ok(Some(number));
+            }
+            let stored = self.stored_key(kind, hash)?;
+            if stored.is_some() || generation == self.keys.generation() {
+                return Ok(stored);
+            }
+        }
+    }
+
+    /// A copy of an account's row; its newest seq may not be durable yet.
+    #[must_use]
+    pub fn account_row(&self, no: AccountNo) -> Option<Account> {
+        self.shards.copy(no)
+    }
+
+    /// The view of an account's row.
+    ///
+    /// # Errors
+    /// [`ReadError`] for its texts, which must be durable.
+    pub fn account_view(&self, no: AccountNo, account: Account, reach: Reach) -> Result<AccountView, ReadError> {
+        let cold = self.history.account_texts(account.cold_seq, reach)?;
+        let code = self.chart.read().key(account.gl).code;
+        Ok(AccountView { no: Some(no), account, code, cold })
+    }
+
+    /// Rows of a page of accounts, newest first, before their texts are read.
+    #[must_use]
+    pub fn account_rows(
+        &self,
+        filter: &AccountFilter,
+        before: Option<AccountNo>,
+        limit: usize,
+    ) -> Page<(AccountNo, Account)> {
+        let count = self.directory.lock().accounts;
+        let top = before.map_or(count, |before| before.0.min(count));
+        let mut page = Page { rows: Vec::new(), has_more: false, cursor: None };
+        for no in (0..top).rev().take(SCAN_ROWS_MAX).map(AccountNo) {
+            let Some(account) = self.shards.copy(no) else { continue };
+            page.cursor = Some(u64::from(no.0));
+            let code = || self.chart.read().key(account.gl).code;
+            let matches = filter.account_type.is_none_or(|wanted| wanted == account.account_type)
+                && filter.currency.is_none_or(|wanted| wanted == account.currency)
+                && filter.status.is_none_or(|wanted| wanted == account.status)
+                && filter.code.is_none_or(|wanted| wanted == code());
+            if matches {
+                page.rows.push((no, account));
+            }
+            if page.rows.len() == limit {
+                break;
+            }
+        }
+        page.has_more = page.cursor.is_some_and(|last| last > 0);
+        page
+    }
+
+    /// A transfer as it is today. Its seq must be durable.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn transfer_view(&self, seq: Seq, reach: Reach) -> Result<Option<AsOf<TransferView>>, ReadError> {
+        let Some(original) = self.history.entry(seq, reach)? else { return Ok(None) };
+        self.view_of(&original, reach)
+    }
+
+    /// Today's view of a stored transfer; `None` for entries that are none.
+    fn view_of(&self, original: &Located, reach: Reach) -> Result<Option<AsOf<TransferView>>, ReadError> {
+        let Some(entry) = original.transfer().filter(|entry| entry.resolves().is_none()) else { return Ok(None) };
+        let currency = self.currency(entry.debit);
+        let mut as_of = original.seq;
+        let mut view = stored_view(original, currency).expect("the entry is a transfer");
+        // A fate that is not durable yet is not shown: this read shows the books before it.
+        let fates = self.fates(original.seq)?;
+        for (by, fate) in fates.into_iter().filter(|(by, _)| self.watermark.covers(*by)) {
+            as_of = as_of.max(by);
+            if fate == Fate::Reversed {
+                view.reversed_by = Some(by);
+                continue;
+            }
+            let unreadable = || ReadError::Unreadable(format!("the resolution seq={by} is not there"));
+            let resolution = self.history.entry(by, reach)?.ok_or_else(unreadable)?;
+            let reversed_by = view.reversed_by;
+            view = resolved_view(original, &resolution, currency);
+            view.reversed_by = reversed_by;
+        }
+        Ok(Some(AsOf { value: view, seq: as_of }))
+    }
+
+    /// What happened to a transfer later, ascending by seq: from memory and the store.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store cannot be read.
+    pub fn fates(&self, seq: Seq) -> Result<Vec<(Seq, Fate)>, ReadError> {
+        // Memory before the store: rows move from memory to the store, never back.
+        let mut fates = self.holds.recent_fates(seq);
+        fates.extend(self.stored_fates(seq)?);
+        fates.sort_unstable();
+        fates.dedup();
+        Ok(fates)
+    }
+
+    /// A page of transfers, newest first. `newest` is where to begin: a durable seq.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn transfer_page(
+        &self,
+        filter: &TransferFilter,
+        newest: Seq,
+        before: Option<Seq>,
+        limit: usize,
+        reach: Reach,
+    ) -> Result<AsOf<Page<TransferView>>, ReadError> {
+        let mut walk = Walk { core: self, reach, before, newest, looked_at: 0 };
+        let mut page = Page { rows: Vec::new(), has_more: false, cursor: None };
+        let mut as_of = newest;
+        let mut cursor = walk.start(filter)?;
+        while let Some(located) = cursor.take() {
+            walk.looked_at += 1;
+            page.cursor = Some(located.seq.0);
+            let wanted = filter.code.is_none_or(|code| located.transfer().is_some_and(|entry| entry.code == code));
+            if wanted && let Some(view) = self.view_of(&located, reach)? {
+                as_of = as_of.max(view.seq);
+                page.rows.push(view.value);
+            }
+            cursor = walk.next(filter, &located)?;
+            if page.rows.len() == limit || walk.looked_at >= SCAN_ROWS_MAX {
+                page.has_more = cursor.is_some();
+                break;
+            }
+        }
+        Ok(AsOf { value: page, seq: as_of })
+    }
+
+    /// General-ledger totals by effective date, up to and including `on` (all of them when `None`).
+    #[must_use]
+    pub fn trial_balance(&self, on: Option<Day>, currency: Option<Currency>) -> AsOf<TrialBalance> {
+        let mut totals: Vec<GlTotals> = Vec::new();
+        let seq = {
+            let mut locked = self.shards.lock_all();
+            for shard in locked.shards_mut() {
+                shard.gl.add_through(on.unwrap_or(Day(u16::MAX)), &mut totals);
+            }
+            self.journal.appended_seq()
+        };
+        let chart = self.chart.read();
+        let mut rows: Vec<(GlKey, GlTotals)> = chart.keys().iter().copied().zip(totals).collect();
+        rows.retain(|(key, totals)| {
+            currency.is_none_or(|wanted| key.currency == wanted) && *totals != GlTotals::default()
+        });
+        rows.sort_unstable_by_key(|(key, _)| (key.currency.code(), key.code, key.account_type));
+        AsOf { value: rows, seq }
+    }
+}
+
+/// A walk over transfers, newest first.
+struct Walk<'a> {
+    core: &'a Core,
+    reach: Reach,
+    before: Option<Seq>,
+    newest: Seq,
+    looked_at: usize,
+}
+
+impl Walk<'_> {
+    fn entry(&self, seq: Seq) -> Result<Option<Located>, ReadError> {
+        self.core.history.entry(seq, self.reach)
+    }
+
+    fn start(&self, filter: &TransferFilter) -> Result<Option<Located>, ReadError> {
+        match filter.scope {
+            TransferScope::Account(account) => match self.before {
+                Some(before) => match self.entry(before)? {
+                    Some(last) => self.next(filter, &last),
+                    None => Ok(None),
+                },
+                None => match self.core.shards.copy(account) {
+                    // A newer entry than what the caller waited for is reached by the next read.
+                    Some(row) => self.first_durable(account, row.last_seq),
+                    None => Ok(None),
+                },
+            },
+            TransferScope::Voucher(first) => {
+                let Some(record) = self.core.history.record(first, self.reach)? else { return Ok(None) };
+                let last = record.entries.iter().rfind(|located| self.before.is_none_or(|before| located.seq < before));
+                Ok(last.cloned())
+            }
+            TransferScope::Date(day) => self.by_date(day, self.before),
+        }
+    }
+
+    fn next(&self, filter: &TransferFilter, last: &Located) -> Result<Option<Located>, ReadError> {
+        match filter.scope {
+            TransferScope::Account(account) => match last.previous_of(account) {
+                Some(previous) if previous != Seq::NONE => self.entry(previous),
+                _ => Ok(None),
+            },
+            TransferScope::Voucher(first) if last.seq == first => Ok(None),
+            TransferScope::Voucher(_) => self.entry(Seq(last.seq.0 - 1)),
+            TransferScope::Date(day) => self.by_date(day, Some(last.seq)),
+        }
+    }
+
+    /// Walks down from `seq` to what is durable for this read.
+    fn first_durable(&self, _account: AccountNo, seq: Seq) -> Result<Option<Located>, ReadError> {
+        if seq == Seq::NONE || seq > self.core.watermark.durable() {
+            return Ok(None);
+        }
+        self.entry(seq)
+    }
+
+    /// The newest transfer below `before` that is effective on `day`: from the day's own run of
+    /// seqs, or from the off-date rows.
+    fn by_date(&self, day: Day, before: Option<Seq>) -> Result<Option<Located>, ReadError> {
+        let limit = before.map_or(Seq(self.newest.0 + 1), |before| before);
+        let off_date = self.core.off_date_before(day, limit)?;
+        let on_date = self.on_date_before(day, limit)?;
+        match (on_date, off_date) {
+            (Some(on), Some(off)) if off > on.seq => self.entry(off),
+            (None, Some(off)) => self.entry(off),
+            (on, _) => Ok(on),
+        }
+    }
+
+    fn on_date_before(&self, day: Day, limit: Seq) -> Result<Option<Located>, ReadError> {
+        let Some((first, last)) = self.core.run_of_day(day) else { return Ok(None) };
+        let mut seq = Seq(last.unwrap_or(self.newest).0.min(limit.0 - 1));
+        let mut looked_at = 0;
+        while seq >= first && looked_at < SCAN_ROWS_MAX {
+            looked_at += 1;
+            let Some(located) = self.entry(seq)? else { return Ok(None) };
+            let shown = match &located.entry {
+                Entry::Transfer(entry) => {
+                    entry.effective.is_none()
+                        && !matches!(entry.op, TransferOp::ExpirePending { .. })
+                        && entry.resolves().is_none()
+                }
+                _ => false,
+            };
+            if shown {
+                return Ok(Some(located));
+            }
+            seq = Seq(seq.0 - 1);
+        }
+        Ok(None)
+    }
+}
+
+/// The texts of a list of accounts.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn with_texts(
+    core: &Arc<Core>,
+    page: &Page<(AccountNo, Account)>,
+    reach: Reach,
+) -> Result<Page<AccountView>, ReadError> {
+    let rows =
+        page.rows.iter().map(|(no, account)| core.account_view(*no, *account, reach)).collect::<Result<_, _>>()?;
+    Ok(Page { rows, has_more: page.has_more, cursor: page.cursor })
+}

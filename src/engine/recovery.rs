@@ -1,0 +1,409 @@
+//! Opening a data folder: checkpoint, then the journal's tail, then the keys.
+//!
+//! 1. Open the store; one that is damaged or of another format is deleted: it costs time, not data.
+//! 2. Open the journal, which must reach at least as far as the store has seen, with the same hash.
+//! 3. Load the checkpoint.
+//! 4. One scan from the first segment without a key table: entries after the checkpoint go through
+//!    the same `apply` as live ones; keys and external ids go to memory or, for sealed segments,
+//!    into their tables.
+//! 5. Check that the books balance in every currency.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::domain::apply::open_account;
+use crate::domain::entry::Entry;
+use crate::domain::gl::{GlKey, GlTotals};
+use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::time::Day;
+use crate::domain::transfer::View;
+use crate::journal::{Item, JournalError, JournalOptions, Maintenance, Trailer, Writer};
+use crate::store::{Meta, Store, StoreError};
+
+use super::clock::{Clock, TimeSource};
+use super::command::Origin;
+use super::commit::{Decided, Probe, apply_changed};
+use super::keys::{ExternalKind, KeyKind, KeyRow, external_hash};
+use super::outcome::Outcome;
+use super::periods::PeriodBook;
+use super::view::PeriodEvent;
+use super::{Core, EngineOptions};
+
+/// Name of the store's file in the data folder.
+pub const STORE_FILE: &str = "store.redb";
+
+/// Entries replayed between two checkpoints when the store is rebuilt: bounds the overlays' memory.
+const REPLAY_CHECKPOINT_ENTRIES: u64 = 4_000_000;
+
+/// Why a data folder cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The journal is damaged, foreign, or shorter than it was.
+    #[error("could not open the journal")]
+    Journal(#[from] JournalError),
+    /// The store cannot be written (a damaged one is rebuilt without asking).
+    #[error("could not open the store")]
+    Store(#[from] StoreError),
+    /// The file system says no.
+    #[error("could not use the data folder")]
+    Io(#[from] std::io::Error),
+    /// The store belongs to another journal.
+    #[error(
+        "store.redb belongs to another journal (id {store:016x}, the journal here has {journal:016x}); if the journal is the right one, delete store.redb and start again: it will be rebuilt"
+    )]
+    ForeignStore { store: u64, journal: u64 },
+    /// Replay found books that do not balance.
+    #[error("the books do not balance in {currency}: debits {debits}, credits {credits}; run `munim verify`")]
+    Unbalanced { currency: &'static str, debits: u128, credits: u128 },
+}
+
+/// An engine's parts, before anything runs. Tests drive them by hand.
+#[derive(Debug)]
+pub struct Parts {
+    /// The books.
+    pub core: Arc<Core>,
+    /// The journal's writer.
+    pub writer: Writer,
+    /// Segment upkeep.
+    pub maintenance: Maintenance,
+    /// What recovery did.
+    pub report: RecoveryReport,
+}
+
+/// What recovery did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecoveryReport {
+    /// The store was deleted and built anew.
+    pub rebuilt_store: bool,
+    /// Seq of the checkpoint that was loaded.
+    pub checkpoint_seq: Seq,
+    /// Entries replayed after it.
+    pub replayed: u64,
+}
+
+/// Opens a data folder. Nothing runs yet; see [`super::Engine::start`].
+///
+/// # Errors
+/// [`OpenError`]; nothing was changed that a second attempt could miss.
+pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSource>) -> Result<Parts, OpenError> {
+    let mut report = RecoveryReport::default();
+    let (store, meta) = match open_store(disk.as_ref(), options) {
+        Ok(opened) => opened,
+        Err(error) if error.wants_rebuild() => {
+            tracing::warn!(error = %error, "the store is damaged or of another format: it is rebuilt from the journal");
+            rebuild(disk.as_ref(), options, &mut report)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let journal_options = JournalOptions {
+        expected: meta.as_ref().map(|meta| (meta.chain_seq, meta.chain_hash)),
+        ..options.journal.clone()
+    };
+    let opened = crate::journal::open(Arc::clone(disk), journal_options)?;
+    let journal = opened.journal;
+    if let Some(meta) = &meta
+        && meta.journal_id != journal.id()
+    {
+        return Err(OpenError::ForeignStore { store: meta.journal_id, journal: journal.id() });
+    }
+    let newest = (journal.durable_seq() != Seq::NONE).then(|| journal.last_moment());
+    let clock = Clock::start(time, options.zone.clone(), newest);
+    let mut core = Core::new(Arc::clone(&journal), store, clock, options);
+    match load(&core, meta.as_ref()) {
+        Ok(()) => {}
+        Err(error) if error.wants_rebuild() => {
+            tracing::warn!(error = %error, "the store is damaged: it is rebuilt from the journal");
+            let clock = core.clock;
+            drop(core.store);
+            let (store, _) = rebuild(disk.as_ref(), options, &mut report)?;
+            core = Core::new(Arc::clone(&journal), store, clock, options);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let core = Arc::new(core);
+    journal.observe(Arc::new(super::Ears(Arc::downgrade(&core))));
+    report.checkpoint_seq = core.checkpoint_seq();
+    report.replayed = replay(&core)?;
+    core.check_balanced()?;
+    if newest.is_none() {
+        core.roll_day();
+    }
+    Ok(Parts { core, writer: opened.writer, maintenance: opened.maintenance, report })
+}
+
+fn open_store(disk: &dyn Disk, options: &EngineOptions) -> Result<(Store, Option<Meta>), StoreError> {
+    let store = Store::open(disk, STORE_FILE, options.store_cache_bytes)?;
+    let meta = store.meta()?;
+    Ok((store, meta))
+}
+
+fn rebuild(
+    disk: &dyn Disk,
+    options: &EngineOptions,
+    report: &mut RecoveryReport,
+) -> Result<(Store, Option<Meta>), OpenError> {
+    disk.remove(STORE_FILE)?;
+    disk.sync_dir()?;
+    report.rebuilt_store = true;
+    Ok(open_store(disk, options)?)
+}
+
+/// Step 3.
+fn load(core: &Core, meta: Option<&Meta>) -> Result<(), StoreError> {
+    let Some(meta) = meta else { return Ok(()) };
+    {
+        let mut directory = core.directory.lock();
+        let mut locked = core.shards.lock_all();
+        core.store.load_accounts(&mut |_, rows| {
+            for account in rows {
+                locked.push_account(AccountNo(directory.accounts), account);
+                directory.accounts += 1;
+            }
+        })?;
+        let first = locked.shards_mut().next().expect("there is at least one shard");
+        core.store.load_gl_days(&mut |day, lines| first.gl.load(day, &lines))?;
+    }
+    core.store.load_holds(&mut |seq, hold| core.holds.load(seq, hold))?;
+    {
+        let mut chart = core.chart.write();
+        for key in &meta.gl_keys {
+            chart.number(*key);
+        }
+    }
+    let event = |row: &crate::store::PeriodEventRow| PeriodEvent {
+        seq: row.seq,
+        at: row.at,
+        through: row.through,
+        reopened_because: row.reason.clone(),
+    };
+    *core.periods.lock() = PeriodBook::load(meta.period_events.iter().map(event).collect());
+    core.set_closed_through(meta.closed_through);
+    core.day_runs.lock().clone_from(&meta.day_runs);
+    core.set_business_date(meta.business_date);
+    core.set_checkpoint_seq(meta.checkpoint_seq);
+    Ok(())
+}
+
+/// Step 4. Returns how many entries were replayed.
+fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
+    let tabled = core.store.key_segments(crate::store::KeyKind::External);
+    let segments = core.journal.segments();
+    let untabled = segments.iter().filter(|segment| !tabled.contains(&segment.first_seq));
+    // The last segment is the active one: its keys stay in memory.
+    let active = segments.last().map(|segment| segment.first_seq);
+    let sealed_ends: Vec<(Seq, Seq)> = untabled
+        .clone()
+        .filter(|segment| Some(segment.first_seq) != active)
+        .map(|segment| (segment.first_seq, segment.last_seq))
+        .collect();
+    let checkpoint = core.checkpoint_seq();
+    let first_untabled = untabled.map(|segment| segment.first_seq).min();
+    let from = first_untabled.map_or(checkpoint.next(), |first| first.min(checkpoint.next()));
+    let mut replay =
+        Replay { core, checkpoint, replayed: 0, since: 0, sealed_ends, next_end: 0, failed: None, at: None };
+    let _ = core.journal.scan(from, &mut |item| replay.item(item))?;
+    if let Some(error) = replay.failed.take() {
+        return Err(error);
+    }
+    replay.table_ended(Seq(u64::MAX))?;
+    Ok(replay.replayed)
+}
+
+struct Replay<'a> {
+    core: &'a Arc<Core>,
+    checkpoint: Seq,
+    replayed: u64,
+    since: u64,
+    /// First and last seqs of the sealed segments that lack a key table.
+    sealed_ends: Vec<(Seq, Seq)>,
+    next_end: usize,
+    failed: Option<OpenError>,
+    at: Option<(Seq, Moment, Day)>,
+}
+
+impl Replay<'_> {
+    fn item(&mut self, item: Item<'_>) -> ControlFlow<()> {
+        let done = match item {
+            Item::Record { first_seq, moment, date } => {
+                self.at = Some((first_seq, moment, date));
+                self.turn(first_seq)
+            }
+            Item::Entry { seq, entry } => {
+                self.entry(seq, entry);
+                Ok(())
+            }
+            Item::End { trailer, .. } => {
+                self.trailer(trailer);
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Between two records: writes the key table of a segment that has ended, and now and then a checkpoint.
+    fn turn(&mut self, next: Seq) -> Result<(), OpenError> {
+        self.table_ended(next)?;
+        if self.since >= REPLAY_CHECKPOINT_ENTRIES {
+            self.since = 0;
+            tracing::info!(seq = next.0, "replaying the journal");
+            // What is replayed is durable already. A store that refuses is no reason not to open.
+            if let Err(error) = self.core.checkpoint_at(Seq(next.0 - 1)) {
+                tracing::warn!(error = %error, "no checkpoint while replaying");
+            }
+        }
+        Ok(())
+    }
+
+    fn table_ended(&mut self, next: Seq) -> Result<(), OpenError> {
+        while let Some((first, last)) = self.sealed_ends.get(self.next_end).copied().filter(|(_, last)| *last < next) {
+            self.core.table_keys(first, last)?;
+            self.next_end += 1;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, seq: Seq, entry: &Entry) {
+        let (_, moment, date) = self.at.expect("the scan gives a record before its entries");
+        let external = match entry {
+            Entry::Transfer(transfer) => transfer
+                .cold
+                .as_ref()
+                .and_then(|cold| cold.external_id.as_deref())
+                .map(|text| (external_hash(ExternalKind::Transfer, text), seq.0)),
+            Entry::AccountOpened(opened) => opened
+                .cold
+                .external_id
+                .as_deref()
+                .map(|text| (external_hash(ExternalKind::Account, text), u64::from(opened.account.0))),
+            _ => None,
+        };
+        if let Some((hash, number)) = external {
+            self.core.keys.load(KeyKind::External, hash, KeyRow { number, seq });
+        }
+        if seq > self.checkpoint {
+            self.replayed += 1;
+            self.since += 1;
+            self.core.replay_entry(entry, seq, moment, date);
+        }
+    }
+
+    fn trailer(&mut self, trailer: &Trailer<'_>) {
+        let (first, _, _) = self.at.expect("the scan gives a record before its end");
+        if let Some(key) = &trailer.key {
+            self.core.keys.load(KeyKind::Idempotency, key.hash, KeyRow { number: first.0, seq: first });
+        }
+    }
+}
+
+impl Core {
+    /// Applies an entry from the journal. Rows that a checkpoint copied later than the entry are
+    /// left alone.
+    fn replay_entry(&self, entry: &Entry, seq: Seq, moment: Moment, date: Day) {
+        match entry {
+            Entry::Transfer(transfer) => {
+                let mut locked = self.shards.lock_pair(transfer.debit, transfer.credit);
+                self.apply_transfer(&mut locked, transfer, seq, date);
+            }
+            Entry::AccountOpened(opened) => {
+                let key = GlKey { currency: opened.currency, code: opened.code, account_type: opened.account_type };
+                let gl = self.chart.write().number(key);
+                let mut directory = self.directory.lock();
+                if opened.account.0 >= directory.accounts {
+                    let account = open_account(opened, gl, seq, date);
+                    self.shards.lock_one(opened.account).push_account(opened.account, account);
+                    directory.accounts += 1;
+                }
+            }
+            Entry::AccountChanged(changed) => {
+                let mut locked = self.shards.lock_one(changed.account);
+                if locked.account(changed.account).is_some_and(|account| account.last_seq < seq) {
+                    apply_changed(&mut locked, changed, seq, date);
+                }
+            }
+            general => self.apply_general(general, seq, moment),
+        }
+    }
+
+    /// What an entry about all books changes in memory. Safe to repeat.
+    pub(super) fn apply_general(&self, entry: &Entry, seq: Seq, moment: Moment) {
+        match entry {
+            Entry::PeriodClosed { through } => {
+                let mut periods = self.periods.lock();
+                periods.apply(seq, moment, Some(*through), None);
+                self.set_closed_through(periods.closed_through());
+            }
+            Entry::PeriodReopened { through, reason } => {
+                let mut periods = self.periods.lock();
+                periods.apply(seq, moment, *through, Some(reason.clone()));
+                self.set_closed_through(periods.closed_through());
+            }
+            Entry::DayRolled { date } => {
+                let mut runs = self.day_runs.lock();
+                if runs.last().is_none_or(|(_, first)| *first < seq) {
+                    runs.push((*date, seq));
+                }
+                self.set_business_date(*date);
+            }
+            _ => {}
+        }
+    }
+
+    /// Rolls the business day to today, if today is later. Returns whether it did.
+    pub fn roll_day(&self) -> bool {
+        if self.clock.is_suspect() {
+            return false;
+        }
+        let today = self.clock.day_of(self.clock.now());
+        let is_first = self.journal.appended_seq() == Seq::NONE;
+        if today <= self.business_date() && !is_first || self.journal.admit().is_err() {
+            return false;
+        }
+        let probe = Probe { generation: self.keys.generation(), ..Probe::default() };
+        let rolled = self.commit_general(&Origin::default(), &probe, |_| {
+            Ok((Entry::DayRolled { date: today }, Outcome::PeriodChanged))
+        });
+        matches!(rolled, Ok(Decided::Done(..)))
+    }
+
+    /// Moves the keys of a segment that has ended into their table in the store.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the keys stay in memory, and the next call tries again.
+    pub fn table_keys(&self, first: Seq, last: Seq) -> Result<(), StoreError> {
+        let mut retired = self.retired.lock();
+        if retired.as_ref().is_none_or(|(segment, _)| *segment != first) {
+            *retired = Some((first, self.keys.retire(last)));
+        }
+        let (_, rows) = retired.as_ref().expect("set just above");
+        let newest = self.clock.now();
+        let kinds = [crate::store::KeyKind::Idempotency, crate::store::KeyKind::External];
+        for (kind, rows) in kinds.into_iter().zip(rows) {
+            let rows: Vec<([u8; 16], Seq)> = rows.iter().map(|(hash, number)| (*hash, Seq(*number))).collect();
+            self.store.write_key_table(first, kind, &rows, newest)?;
+        }
+        self.keys.drop_retired();
+        *retired = None;
+        Ok(())
+    }
+
+    /// Step 5.
+    fn check_balanced(&self) -> Result<(), OpenError> {
+        let mut sums: std::collections::BTreeMap<crate::domain::money::Currency, GlTotals> = Default::default();
+        for (key, totals) in self.trial_balance(None, None).value {
+            sums.entry(key.currency).or_default().add(totals);
+        }
+        match sums.into_iter().find(|(_, totals)| totals.debits != totals.credits) {
+            None => Ok(()),
+            Some((currency, GlTotals { debits, credits })) => {
+                Err(OpenError::Unbalanced { currency: currency.code(), debits, credits })
+            }
+        }
+    }
+}

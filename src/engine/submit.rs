@@ -1,0 +1,549 @@
+//! From a command to a pending answer: what is fetched before the locks, and what is answered after.
+//!
+//! `execute` runs to its end without waiting. Where it would have to wait — for a seq that is not
+//! durable yet, for a block that is not in memory — it says so ([`NotYet`]) and is called again;
+//! nothing has been done then.
+
+use std::sync::Arc;
+
+use crate::domain::entry::{AccountCold, AccountOpened, Entry, TransferEntry, TransferOp};
+use crate::domain::ids::{AccountNo, Seq};
+use crate::domain::money::Currency;
+use crate::domain::reject::{Reject, RejectCode};
+use crate::domain::transfer::{NewTransfer, Resolution, Reversible, Rules};
+
+use super::Core;
+use super::batch::{BatchProbe, ids_of};
+use super::command::{AccountChange, Batch, BatchItem, Command, IdempotencyKey, NewAccount, Origin};
+use super::commit::{Appended, Decided, Probe, Stale};
+use super::history::{Located, Reach, ReadError};
+use super::holds::Fate;
+use super::keys::{ExternalKind, KeyHash, KeyKind, external_hash};
+use super::outcome::Outcome;
+use super::view::{AccountView, BatchReply, Periods, Reply, TransferStatus, TransferView, Unavailable};
+
+/// An answer that still has to become durable.
+#[derive(Debug)]
+pub struct Pending {
+    /// What to say.
+    pub said: Said,
+    /// The greatest seq that it reveals.
+    pub as_of: Seq,
+    /// The record's request, or the asking one's when there is no record.
+    pub request: u64,
+}
+
+/// What to say.
+#[derive(Debug)]
+pub enum Said {
+    /// This.
+    Now(Reply),
+    /// What the record that begins at this seq said, if the fingerprint is the same.
+    Again(Seq),
+}
+
+/// Why a command has not been executed; nothing was done.
+#[derive(Debug)]
+pub enum NotYet {
+    /// It needs to read an entry that is not durable yet.
+    WaitFor(Seq),
+    /// It needs the disk.
+    NotCached,
+    /// It cannot be.
+    Unavailable(Unavailable),
+}
+
+impl From<ReadError> for NotYet {
+    fn from(error: ReadError) -> NotYet {
+        match error {
+            ReadError::NotCached => NotYet::NotCached,
+            ReadError::Moved | ReadError::Unreadable(_) => NotYet::Unavailable(error.into()),
+        }
+    }
+}
+
+impl Core {
+    /// Executes a command up to its append.
+    ///
+    /// # Errors
+    /// [`NotYet`]; nothing was done.
+    pub fn execute(&self, command: &Command, origin: &Origin, reach: Reach) -> Result<Pending, NotYet> {
+        self.check_open()?;
+        loop {
+            match self.attempt(command, origin, reach) {
+                Ok(pending) => return pending,
+                // Keys moved into the store meanwhile, or the account's texts changed: fetch again.
+                Err(Stale) => {}
+            }
+        }
+    }
+
+    fn attempt(&self, command: &Command, origin: &Origin, reach: Reach) -> Result<Result<Pending, NotYet>, Stale> {
+        let probed = |external: Option<KeyHash>| self.probe(origin, external);
+        Ok(match command {
+            Command::Transfer(transfer) => self.execute_transfer(transfer, origin)?,
+            Command::Batch(batch) => match self.probe_batch(batch, origin, reach) {
+                Ok(probe) => Ok(self.say_batch(self.commit_batch(batch, origin, &probe)?, origin)),
+                Err(not_yet) => Err(not_yet),
+            },
+            Command::PostHold { transfer, amount } => {
+                self.execute_resolution(*transfer, Resolution::Post { amount: *amount }, origin, reach)?
+            }
+            Command::VoidHold { transfer } => self.execute_resolution(*transfer, Resolution::Void, origin, reach)?,
+            Command::Reverse { transfer, reason } => self.execute_reversal(*transfer, reason.clone(), origin, reach)?,
+            Command::OpenAccount(account) => {
+                let external = account.external_id.as_deref().map(|text| external_hash(ExternalKind::Account, text));
+                match probed(external) {
+                    Ok(probe) => Ok(self.say_account(self.commit_account(account, origin, &probe)?, origin)),
+                    Err(not_yet) => Err(not_yet),
+                }
+            }
+            Command::OpenAccounts(accounts) => match self.probe_accounts(accounts, origin) {
+                Ok(probe) => Ok(self.say_accounts(self.commit_accounts(accounts, origin, &probe)?, origin)),
+                Err(not_yet) => Err(not_yet),
+            },
+            Command::ChangeAccount(change) => self.execute_change(change, origin, reach)?,
+            Command::ClosePeriod { .. } | Command::ReopenPeriod { .. } | Command::AcceptClock => match probed(None) {
+                Ok(probe) => Ok(self.execute_general(command, origin, &probe)?),
+                Err(not_yet) => Err(not_yet),
+            },
+        })
+    }
+
+    fn execute_transfer(&self, transfer: &NewTransfer, origin: &Origin) -> Result<Result<Pending, NotYet>, Stale> {
+        let text = transfer.cold.as_ref().and_then(|cold| cold.external_id.as_deref());
+        let external = text.map(|text| external_hash(ExternalKind::Transfer, text));
+        let probe = match self.probe(origin, external) {
+            Ok(probe) => probe,
+            Err(not_yet) => return Ok(Err(not_yet)),
+        };
+        let decided = self.commit_transfer(transfer, external, origin, &probe)?;
+        Ok(Ok(self.say(decided, origin, |core, entry, placed| {
+            let currency = core.currency(entry.debit);
+            Reply::Transfer { view: Box::new(new_transfer_view(entry, placed, currency)), created: true }
+        })))
+    }
+
+    fn execute_resolution(
+        &self,
+        seq: Seq,
+        resolution: Resolution,
+        origin: &Origin,
+        reach: Reach,
+    ) -> Result<Result<Pending, NotYet>, Stale> {
+        let (probe, original) = match self.probe_transfer(seq, origin, reach) {
+            Ok(found) => found,
+            Err(not_yet) => return Ok(Err(not_yet)),
+        };
+        let Some(original) = original else {
+            return Ok(Ok(self.say_refusal(RejectCode::TransferNotFound, origin, &probe)?));
+        };
+        let Some(hold) = self.holds.get(seq) else {
+            return Ok(Ok(self.say_refusal(RejectCode::TransferNotPending, origin, &probe)?));
+        };
+        let decided = self.commit_resolution(seq, &hold, resolution, origin, &probe)?;
+        Ok(Ok(self.say(decided, origin, |core, entry, placed| {
+            let currency = core.currency(entry.debit);
+            let resolved = Located {
+                seq: placed.last(),
+                record: placed.first(),
+                moment: placed.moment(),
+                date: placed.date(),
+                entry: Entry::Transfer(entry),
+            };
+            Reply::Transfer { view: Box::new(resolved_view(&original, &resolved, currency)), created: false }
+        })))
+    }
+
+    fn execute_reversal(
+        &self,
+        seq: Seq,
+        reason: Option<Box<str>>,
+        origin: &Origin,
+        reach: Reach,
+    ) -> Result<Result<Pending, NotYet>, Stale> {
+        let (probe, original) = match self.probe_transfer(seq, origin, reach) {
+            Ok(found) => found,
+            Err(not_yet) => return Ok(Err(not_yet)),
+        };
+        let Some(original) = original else {
+            return Ok(Ok(self.say_refusal(RejectCode::TransferNotFound, origin, &probe)?));
+        };
+        let reversible = match self.reversible(&original, reach) {
+            Ok(reversible) => reversible,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let decided = self.commit_reversal(seq, &reversible, reason, origin, &probe)?;
+        Ok(Ok(self.say(decided, origin, |core, entry, placed| {
+            let currency = core.currency(entry.debit);
+            Reply::Transfer { view: Box::new(new_transfer_view(entry, placed, currency)), created: true }
+        })))
+    }
+
+    fn execute_change(
+        &self,
+        change: &AccountChange,
+        origin: &Origin,
+        reach: Reach,
+    ) -> Result<Result<Pending, NotYet>, Stale> {
+        let probe = match self.probe(origin, None) {
+            Ok(probe) => probe,
+            Err(not_yet) => return Ok(Err(not_yet)),
+        };
+        let Some(account) = self.shards.copy(change.account) else {
+            return Ok(Ok(self.say_refusal(RejectCode::AccountNotFound, origin, &probe)?));
+        };
+        if !self.watermark.covers(account.cold_seq) {
+            return Ok(Err(NotYet::WaitFor(account.cold_seq)));
+        }
+        let texts = match self.history.account_texts(account.cold_seq, reach) {
+            Ok(texts) => texts,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let decided = self.commit_change(change, &texts, account.cold_seq, origin, &probe)?;
+        Ok(Ok(self.say(decided, origin, |core, (account, entry), _| {
+            let code = core.chart.read().key(account.gl).code;
+            let view = AccountView { no: Some(entry.account), account, code, cold: Arc::new(entry.cold) };
+            Reply::Account { view: Box::new(view), created: false }
+        })))
+    }
+
+    fn execute_general(&self, command: &Command, origin: &Origin, probe: &Probe) -> Result<Pending, Stale> {
+        let decided = self.commit_general(origin, probe, |rules| match command {
+            Command::ClosePeriod { through } => {
+                self.periods.lock().check_close(*through, rules.business_date)?;
+                Ok((Entry::PeriodClosed { through: *through }, Outcome::PeriodChanged))
+            }
+            Command::ReopenPeriod { through, reason } => {
+                let remains = self.periods.lock().check_reopen(*through)?;
+                Ok((Entry::PeriodReopened { through: remains, reason: reason.clone() }, Outcome::PeriodChanged))
+            }
+            _ => Ok((Entry::ClockAccepted, Outcome::ClockAccepted)),
+        })?;
+        Ok(self.say(decided, origin, |core, entry, placed| match entry {
+            Entry::ClockAccepted => {
+                core.clock.accept();
+                Reply::ClockAccepted
+            }
+            entry => Reply::Periods(period_of(&entry, placed.last(), placed.moment())),
+        }))
+    }
+
+    /// Turns a decision into what to say.
+    fn say<T>(&self, decided: Decided<T>, origin: &Origin, reply: impl FnOnce(&Core, T, Placed) -> Reply) -> Pending {
+        // Read while nothing is locked any more: at least what the decision saw.
+        let seen = self.journal.appended_seq();
+        let (said, as_of) = match decided {
+            Decided::Done(what, appended) => (Said::Now(reply(self, what, Placed::At(appended))), appended.last),
+            Decided::Dry(what, rules) => (Said::Now(reply(self, what, Placed::Nowhere(rules))), seen),
+            Decided::Refused(reject, appended) => {
+                (Said::Now(Reply::Refused(reject)), appended.map_or(seen, |appended| appended.last))
+            }
+            Decided::Replay(first) => (Said::Again(first), seen),
+        };
+        Pending { said, as_of, request: origin.request }
+    }
+
+    fn say_batch(&self, decided: Decided<super::batch::BatchResult>, origin: &Origin) -> Pending {
+        self.say(decided, origin, |_, result, _| match result {
+            Ok(reply) => Reply::Batch(reply),
+            Err(rejected) => Reply::BatchRefused(rejected),
+        })
+    }
+
+    fn say_account(
+        &self,
+        decided: Decided<(crate::domain::account::Account, AccountOpened)>,
+        origin: &Origin,
+    ) -> Pending {
+        self.say(decided, origin, |core, (account, entry), placed| {
+            let cold = Arc::new(entry.cold);
+            let no = placed.is_real().then_some(entry.account);
+            if no.is_some() {
+                core.history.remember_texts(account.cold_seq, Arc::clone(&cold));
+            }
+            Reply::Account { view: Box::new(AccountView { no, account, code: entry.code, cold }), created: true }
+        })
+    }
+
+    fn say_accounts(&self, decided: Decided<BatchReply>, origin: &Origin) -> Pending {
+        self.say(decided, origin, |_, reply, _| Reply::Accounts(reply))
+    }
+
+    /// A refusal that needed no account.
+    fn say_refusal(&self, code: RejectCode, origin: &Origin, probe: &Probe) -> Result<Pending, Stale> {
+        let mut keys = self.keys.lock(origin.key.as_ref().map(|key| &key.hash), None);
+        let decided: Decided<()> = match self.check_probe(&mut keys, origin, probe)? {
+            Some(replay) => Decided::Replay(replay),
+            None => self.refuse(&mut keys, Reject::of(code), origin),
+        };
+        drop(keys);
+        Ok(self.say(decided, origin, |_, (), _| Reply::ClockAccepted))
+    }
+
+    /// What the store knows of the command's keys.
+    fn probe(&self, origin: &Origin, external: Option<KeyHash>) -> Result<Probe, NotYet> {
+        let generation = self.keys.generation();
+        let replay = match &origin.key {
+            Some(key) => self.find_stored(KeyKind::Idempotency, &key.hash)?.map(Seq),
+            None => None,
+        };
+        let external_taken = match &external {
+            Some(hash) => self.find_stored(KeyKind::External, hash)?.is_some(),
+            None => false,
+        };
+        Ok(Probe { generation, replay, external_taken })
+    }
+
+    /// As [`Core::probe`], and the transfer that the path names.
+    fn probe_transfer(&self, seq: Seq, origin: &Origin, reach: Reach) -> Result<(Probe, Option<Located>), NotYet> {
+        let probe = self.probe(origin, None)?;
+        if seq > self.journal.appended_seq() {
+            return Ok((probe, None));
+        }
+        if !self.watermark.covers(seq) {
+            return Err(NotYet::WaitFor(seq));
+        }
+        let original = self.history.entry(seq, reach)?;
+        Ok((probe, original.filter(|found| is_transfer(found))))
+    }
+
+    fn probe_batch(&self, batch: &Batch, origin: &Origin, reach: Reach) -> Result<BatchProbe, NotYet> {
+        let mut found = BatchProbe { probe: self.probe(origin, None)?, ..BatchProbe::default() };
+        for (index, item) in (0u32..).zip(&batch.items) {
+            match item {
+                BatchItem::New(transfer) => {
+                    let text = transfer.cold.as_ref().and_then(|cold| cold.external_id.as_deref());
+                    let Some(text) = text else { continue };
+                    let hash = external_hash(ExternalKind::Transfer, text);
+                    found.external.resize(batch.items.len(), None);
+                    found.external[index as usize] = Some(hash);
+                    if self.find_stored(KeyKind::External, &hash)?.is_some() {
+                        found.taken.insert(index);
+                    }
+                }
+                BatchItem::Post { transfer: Some(seq), .. } | BatchItem::Void { transfer: Some(seq) } => {
+                    if self.holds.get(*seq).is_some() {
+                        continue;
+                    }
+                    if *seq <= self.journal.appended_seq() && !self.watermark.covers(*seq) {
+                        return Err(NotYet::WaitFor(*seq));
+                    }
+                    let known = self.history.entry(*seq, reach)?.is_some_and(|located| is_transfer(&located));
+                    let code = if known { RejectCode::TransferNotPending } else { RejectCode::TransferNotFound };
+                    found.unresolvable.insert(index, code);
+                }
+                BatchItem::Post { transfer: None, .. } | BatchItem::Void { transfer: None } => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn probe_accounts(&self, accounts: &[NewAccount], origin: &Origin) -> Result<BatchProbe, NotYet> {
+        let mut found = BatchProbe { probe: self.probe(origin, None)?, ..BatchProbe::default() };
+        for (index, account) in (0u32..).zip(accounts) {
+            let Some(text) = account.external_id.as_deref() else { continue };
+            if self.find_stored(KeyKind::External, &external_hash(ExternalKind::Account, text))?.is_some() {
+                found.taken.insert(index);
+            }
+        }
+        Ok(found)
+    }
+
+    fn find_stored(&self, kind: KeyKind, hash: &KeyHash) -> Result<Option<u64>, NotYet> {
+        self.stored_key(kind, hash).map_err(NotYet::Unavailable)
+    }
+
+    /// What a reversal must know of its original: is it posted, and was it reversed?
+    fn reversible(&self, original: &Located, reach: Reach) -> Result<Reversible, ReadError> {
+        let entry = original.transfer().expect("the caller found a transfer");
+        let fates = self.fates(original.seq)?;
+        let resolution = fates.iter().find(|(_, fate)| *fate == Fate::Posted);
+        let posted = match (entry.op, resolution) {
+            (TransferOp::Posted, _) => Some(entry.amount),
+            (TransferOp::Pending { .. }, Some((by, _))) if self.watermark.covers(*by) => {
+                self.history.entry(*by, reach)?.and_then(|located| located.transfer().map(|entry| entry.amount))
+            }
+            _ => None,
+        };
+        Ok(Reversible {
+            debit: entry.debit,
+            credit: entry.credit,
+            amount: posted.unwrap_or(0),
+            code: entry.code,
+            is_posted: posted.is_some(),
+            is_reversed: fates.iter().any(|(_, fate)| *fate == Fate::Reversed),
+        })
+    }
+
+    pub(super) fn currency(&self, no: AccountNo) -> Currency {
+        self.shards.copy(no).map_or(Currency::INR, |account| account.currency)
+    }
+
+    /// What the record that begins at `first` answered, as a reply. Its seqs are durable.
+    ///
+    /// # Errors
+    /// [`ReadError`]; `Ok(Err(()))` when the fingerprint is another.
+    pub fn replay(
+        &self,
+        first: Seq,
+        key: &IdempotencyKey,
+        reach: Reach,
+    ) -> Result<Result<(Reply, u64, Seq), ()>, ReadError> {
+        let unreadable = |what: &str| ReadError::Unreadable(format!("record seq={first}: {what}"));
+        let record = self.history.record(first, reach)?.ok_or_else(|| unreadable("not there"))?;
+        if record.key.is_none_or(|stored| stored.fingerprint != key.fingerprint) {
+            return Ok(Err(()));
+        }
+        let outcome = Outcome::decode(&record.reply).ok_or_else(|| unreadable("its outcome is unknown here"))?;
+        let last = record.entries.last().ok_or_else(|| unreadable("it has no entries"))?;
+        let at = Appended { first, last: last.seq, moment: last.moment, date: last.date };
+        let reply = match (outcome, &last.entry) {
+            (Outcome::TransferCreated, Entry::Transfer(entry)) => {
+                let view = new_transfer_view(entry.clone(), Placed::At(at), self.currency(entry.debit));
+                Reply::Transfer { view: Box::new(view), created: true }
+            }
+            (Outcome::HoldResolved, Entry::Transfer(entry)) => {
+                let hold = entry.resolves().ok_or_else(|| unreadable("it resolves no hold"))?;
+                let original = self.history.entry(hold, reach)?.ok_or_else(|| unreadable("its hold is not there"))?;
+                let view = resolved_view(&original, last, self.currency(entry.debit));
+                Reply::Transfer { view: Box::new(view), created: false }
+            }
+            (Outcome::AccountOpened, Entry::AccountOpened(entry)) => {
+                let row = crate::domain::apply::open_account(entry, Default::default(), last.seq, last.date);
+                let cold = Arc::new(entry.cold.clone());
+                let view = AccountView { no: Some(entry.account), account: row, code: entry.code, cold };
+                Reply::Account { view: Box::new(view), created: true }
+            }
+            (Outcome::AccountChanged { account, code }, Entry::AccountChanged(entry)) => {
+                let cold: Arc<AccountCold> = Arc::new(entry.cold.clone());
+                let view = AccountView { no: Some(entry.account), account: *account, code, cold };
+                Reply::Account { view: Box::new(view), created: false }
+            }
+            (Outcome::AccountsOpened { items, rejected }, _) => {
+                let shape = BatchReply { items, rejected, ..BatchReply::default() };
+                Reply::Accounts(batch_reply(shape, &record.entries))
+            }
+            (Outcome::Batch { atomic, minimal, items, rejected }, _) => {
+                let shape = BatchReply { atomic, minimal, items, rejected, ..BatchReply::default() };
+                Reply::Batch(batch_reply(shape, &record.entries))
+            }
+            (Outcome::PeriodChanged, entry) => Reply::Periods(period_of(entry, last.seq, last.moment)),
+            (Outcome::ClockAccepted, _) => Reply::ClockAccepted,
+            (Outcome::Refused(reject), _) => Reply::Refused(reject),
+            (Outcome::BatchRefused(rejected), _) => Reply::BatchRefused(rejected),
+            _ => return Err(unreadable("its outcome does not fit its entries")),
+        };
+        Ok(Ok((reply, record.request, last.seq)))
+    }
+
+    /// The rules at this moment; stable while any account lock is held.
+    pub(super) fn rules(&self) -> Rules {
+        Rules { now: self.clock.now(), business_date: self.business_date(), closed_through: self.closed_through() }
+    }
+}
+
+/// Where a decision stands in the books: at a record, or nowhere (a dry run).
+#[derive(Clone, Copy, Debug)]
+pub enum Placed {
+    /// At a record.
+    At(Appended),
+    /// Nowhere; the rules by which it was decided.
+    Nowhere(Rules),
+}
+
+impl Placed {
+    fn is_real(self) -> bool {
+        matches!(self, Placed::At(_))
+    }
+    fn first(self) -> Seq {
+        if let Placed::At(at) = self { at.first } else { Seq::NONE }
+    }
+    fn last(self) -> Seq {
+        if let Placed::At(at) = self { at.last } else { Seq::NONE }
+    }
+    fn moment(self) -> crate::domain::ids::Moment {
+        match self {
+            Placed::At(at) => at.moment,
+            Placed::Nowhere(rules) => rules.now,
+        }
+    }
+    fn date(self) -> crate::domain::time::Day {
+        match self {
+            Placed::At(at) => at.date,
+            Placed::Nowhere(rules) => rules.business_date,
+        }
+    }
+}
+
+fn is_transfer(located: &Located) -> bool {
+    located.transfer().is_some_and(|entry| entry.resolves().is_none())
+}
+
+/// A transfer as it was when its command was answered.
+fn new_transfer_view(entry: TransferEntry, placed: Placed, currency: Currency) -> TransferView {
+    let (status, expires_at) = match entry.op {
+        TransferOp::Pending { expires_at } => (TransferStatus::Pending, expires_at),
+        _ => (TransferStatus::Posted, None),
+    };
+    TransferView {
+        seq: placed.is_real().then_some(placed.last()),
+        voucher: placed.is_real().then_some(placed.first()),
+        debit: entry.debit,
+        credit: entry.credit,
+        amount: entry.amount,
+        currency,
+        status,
+        code: entry.code,
+        effective_date: entry.effective_on(placed.date()),
+        created_at: placed.moment(),
+        expires_at,
+        posted_amount: None,
+        resolved_at: None,
+        reversed_by: None,
+        reverses: if let TransferOp::Reversal { of } = entry.op { Some(of) } else { None },
+        cold: entry.cold.map(|cold| Arc::new(*cold)),
+    }
+}
+
+/// A stored transfer, before anything happened to it.
+pub(super) fn stored_view(original: &Located, currency: Currency) -> Option<TransferView> {
+    let entry = original.transfer()?.clone();
+    let at = Appended { first: original.record, last: original.seq, moment: original.moment, date: original.date };
+    Some(new_transfer_view(entry, Placed::At(at), currency))
+}
+
+/// A hold after its resolution.
+pub(super) fn resolved_view(original: &Located, resolution: &Located, currency: Currency) -> TransferView {
+    let mut view = stored_view(original, currency).expect("a resolution names a hold");
+    let entry = resolution.transfer().expect("a resolution is a transfer entry");
+    view.resolved_at = Some(resolution.moment);
+    view.status = match entry.op {
+        TransferOp::PostPending { .. } => {
+            view.posted_amount = Some(entry.amount);
+            view.effective_date = entry.effective_on(resolution.date);
+            TransferStatus::Posted
+        }
+        TransferOp::ExpirePending { .. } => TransferStatus::Expired,
+        _ => TransferStatus::Voided,
+    };
+    view
+}
+
+fn batch_reply(mut reply: BatchReply, entries: &[Located]) -> BatchReply {
+    let ids = ids_of(entries);
+    reply.accepted = u32::try_from(ids.len()).expect("a batch is bounded");
+    (reply.first, reply.last) = (ids.first().copied(), ids.last().copied());
+    reply.ids = if reply.minimal { Vec::new() } else { ids };
+    reply
+}
+
+fn period_of(entry: &Entry, seq: Seq, at: crate::domain::ids::Moment) -> Periods {
+    let (through, reopened_because) = match entry {
+        Entry::PeriodClosed { through } => (Some(*through), None),
+        Entry::PeriodReopened { through, reason } => (*through, Some(reason.clone())),
+        _ => (None, None),
+    };
+    let event = super::view::PeriodEvent { seq, at, through, reopened_because };
+    Periods { closed_through: through, events: vec![event] }
+}

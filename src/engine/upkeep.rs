@@ -1,0 +1,177 @@
+//! The engine's own threads: the journal's writer, segment upkeep, the ticker, the keeper.
+//!
+//! The **ticker** wakes every 100 ms: it compares the clocks once a second, expires holds within a
+//! second of their deadline, and rolls the business day. The **keeper** writes checkpoints and key
+//! tables, which may take seconds; it never delays the ticker.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::domain::ids::Moment;
+use crate::domain::transfer::Resolution;
+use crate::journal::{Maintenance, SegmentInfo, Writer};
+
+use super::command::Origin;
+use super::commit::Probe;
+use super::{Core, EngineOptions};
+
+/// How often the ticker looks.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Holds expired in one tick: 10,000 take about 10 ms, and the next tick takes the rest.
+const EXPIRE_AT_ONCE: usize = 10_000;
+
+/// How long the keeper rests after the store refused.
+const STORE_RETRY: Duration = Duration::from_secs(5);
+
+/// The running threads.
+#[derive(Debug)]
+pub struct Upkeep {
+    stop: Sender<()>,
+    keepers: Vec<JoinHandle<()>>,
+    journal: Vec<JoinHandle<()>>,
+}
+
+impl Upkeep {
+    /// Starts all threads.
+    #[must_use]
+    pub fn start(core: &Arc<Core>, writer: Writer, maintenance: Maintenance, options: &EngineOptions) -> Upkeep {
+        let (stop, stopped) = bounded(0);
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.to_string());
+            thread.spawn(run).expect("a thread can be started while the process is small")
+        };
+        let journal = vec![
+            spawn("journal-writer", Box::new(move || writer.run())),
+            spawn("journal-upkeep", Box::new(move || maintenance.run())),
+        ];
+        let ticker = (Arc::clone(core), stopped.clone());
+        let keeper = (Arc::clone(core), stopped, options.clone());
+        let keepers = vec![
+            spawn("ticker", Box::new(move || run_ticker(&ticker.0, &ticker.1))),
+            spawn("keeper", Box::new(move || run_keeper(&keeper.0, &keeper.1, &keeper.2))),
+        ];
+        Upkeep { stop, keepers, journal }
+    }
+
+    /// Stops the threads: ticker and keeper first (a running checkpoint ends), then the journal,
+    /// which writes what was appended and closes its files cleanly.
+    pub fn stop(self, core: &Core) {
+        drop(self.stop);
+        for thread in self.keepers {
+            let _ = thread.join();
+        }
+        core.journal.close();
+        for thread in self.journal {
+            let _ = thread.join();
+        }
+        core.journal.close_files();
+    }
+}
+
+fn run_ticker(core: &Core, stopped: &Receiver<()>) {
+    let mut observed = Instant::now();
+    while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        if observed.elapsed() >= Duration::from_secs(1) {
+            observed = Instant::now();
+            if core.clock.observe() {
+                let suspect = core.clock.is_suspect();
+                tracing::warn!(clock.suspect = suspect, "trust in the wall clock changed");
+            }
+        }
+        core.tick();
+    }
+}
+
+impl Core {
+    /// What time brings: expired holds and a new business day. Returns how many holds expired.
+    pub fn tick(&self) -> usize {
+        if self.clock.is_suspect() || self.check_open().is_err() {
+            return 0;
+        }
+        if self.roll_day() {
+            self.journal.request_roll();
+        }
+        self.expire(self.clock.now())
+    }
+
+    fn expire(&self, now: Moment) -> usize {
+        let due = self.holds.due(now, EXPIRE_AT_ONCE);
+        let mut expired = 0;
+        for (seq, hold) in due {
+            if self.journal.admit().is_err() {
+                break;
+            }
+            let probe = Probe { generation: self.keys.generation(), ..Probe::default() };
+            // A hold that was resolved meanwhile, or keys that moved: the next tick looks again.
+            let done = self.commit_resolution(seq, &hold, Resolution::Expire, &Origin::default(), &probe);
+            expired += usize::from(matches!(done, Ok(super::commit::Decided::Done(..))));
+        }
+        expired
+    }
+
+    /// Whether a checkpoint is due by the number of entries.
+    #[must_use]
+    pub fn entries_since_checkpoint(&self) -> u64 {
+        self.journal.appended_seq().0.saturating_sub(self.checkpoint_seq().0)
+    }
+
+    /// Writes one checkpoint, waiting for the watermark; logs what went wrong.
+    pub fn checkpoint_now(&self) -> bool {
+        let started = Instant::now();
+        match self.checkpoint(&mut |seq| self.watermark.wait_blocking(seq)) {
+            Ok(report) => {
+                self.checkpoints.fetch_add(1, Ordering::Relaxed);
+                let ms = started.elapsed().as_millis() as u64;
+                tracing::debug!(checkpoint.seq = report.seq.0, checkpoint.chunks = report.chunks, ms, "checkpoint");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "no checkpoint; the next one takes its part along");
+                false
+            }
+        }
+    }
+
+    /// The next segment whose keys wait for their table.
+    fn next_rolled(&self) -> Option<SegmentInfo> {
+        self.rolled_inbox.try_recv().ok()
+    }
+}
+
+fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
+    let mut last = Instant::now();
+    let mut waiting: Option<SegmentInfo> = None;
+    let mut rest = TICK;
+    while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
+        rest = TICK;
+        waiting = waiting.or_else(|| core.next_rolled());
+        if let Some(segment) = waiting.take() {
+            // The last entries of the segment are durable before it is rolled.
+            if let Err(error) = core.table_keys(segment.first_seq, segment.last_seq) {
+                tracing::warn!(%error, "could not write a segment's key table; they stay in memory");
+                waiting = Some(segment);
+                rest = STORE_RETRY;
+                continue;
+            }
+            let retention = i64::from(options.key_retention_days) * 86_400 * 1_000_000;
+            let oldest = Moment(core.clock.now().0 - retention);
+            if let Err(error) = core.store.drop_key_tables(oldest) {
+                tracing::warn!(%error, "could not drop old key tables");
+            }
+        }
+        let entries = core.entries_since_checkpoint();
+        let is_due = entries >= options.checkpoint_entries
+            || (entries > 0 && last.elapsed() >= Duration::from_secs(options.checkpoint_seconds));
+        if is_due {
+            last = Instant::now();
+            if !core.checkpoint_now() {
+                rest = STORE_RETRY;
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Key tables of sealed segments: which seq belongs to a hash.
+//!
+//! Promise: a hash that was written is found, or an error says that its table is damaged. Steps of a look-up:
+//! 1. From the newest segment to the oldest, ask the filter in memory (one cache line each).
+//! 2. Where it passes, the fences in memory (the first hash of every chunk) name the one chunk.
+//! 3. The chunk comes from the cache or from disk, its seal checked once; a binary search ends it.
+//!
+//! A table is written once, whole, in the order of its hashes; there is no table of all keys, since
+//! random inserts into one are what makes keyed writes slow as a ledger grows.
+
+use std::sync::{Arc, PoisonError};
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use super::chain::{Reader, Writer};
+use super::filter::{BLOCK_BYTES, Filter};
+use super::row::{Body, Fields, corrupt};
+use super::tables::{FILTER_PIECE_BYTES, KEY_FILTERS, KEY_HEADS, KEY_ROWS, KEYS_PER_CHUNK};
+use super::{KeyKind, Store, StoreError};
+use crate::domain::ids::{Moment, Seq};
+
+const ROW_BYTES: usize = 24;
+
+/// Key tables, ascending by segment.
+pub(super) type Segments = Vec<Arc<Segment>>;
+
+/// Chunks of `key_rows` by key, without version and seal.
+pub(super) type ChunkCache = Cache<u128, Arc<[u8]>>;
+
+/// What is kept in memory of a key table.
+#[derive(Debug)]
+pub(super) struct Segment {
+    kind: KeyKind,
+    first: Seq,
+    newest_moment: Moment,
+    /// First hash of each chunk.
+    fences: Vec<[u8; 16]>,
+    filter: Filter,
+}
+
+/// A cache of this many bytes at most.
+pub(super) fn chunk_cache(bytes_max: u64) -> ChunkCache {
+    Cache::builder()
+        .max_capacity(bytes_max)
+        .weigher(|_, chunk: &Arc<[u8]>| u32::try_from(chunk.len()).unwrap_or(u32::MAX))
+        .eviction_policy(EvictionPolicy::lru())
+        .build()
+}
+
+/// Reads heads and filters of all key tables.
+pub(super) fn load_segments(reader: &Reader) -> Result<Segments, StoreError> {
+    let mut segments = Vec::new();
+    for key in reader.keys_down(KEY_HEADS, u128::MAX) {
+        let key = key?;
+        let head = reader.require(KEY_HEADS, key, |body| Head::decode(key, body))?;
+        let mut bytes = Vec::new();
+        for piece in 0..head.filter_pieces() {
+            let key = part_key(head.kind, head.first, piece);
+            reader.require(KEY_FILTERS, key, |body| {
+                bytes.extend_from_slice(body);
+                Some(())
+            })?;
+        }
+        let filter = Filter::from_bytes(&bytes)
+            .filter(|filter| filter.bytes() == head.filter_bytes)
+            .ok_or_else(|| corrupt(KEY_FILTERS, key, "the filter has another length"))?;
+        let Head { kind, first, newest_moment, fences, .. } = head;
+        segments.push(Arc::new(Segment { kind, first, newest_moment, fences, filter }));
+    }
+    segments.sort_by_key(|segment| segment.first);
+    Ok(segments)
+}
+
+impl Store {
+    /// Writes (or replaces) the table of a sealed segment in a transaction of its own. `rows` ascend
+    /// by (hash, seq); of several rows with one hash the last counts.
+    ///
+    /// # Errors
+    /// As redb fails, or [`StoreError::Corrupt`] where the table that is replaced is damaged.
+    pub fn write_key_table(
+        &self,
+        segment_first: Seq,
+        kind: KeyKind,
+        rows: &[([u8; 16], Seq)],
+        newest_moment: Moment,
+    ) -> Result<(), StoreError> {
+        assert!(rows.is_sorted(), "a key table is written in the order of its hashes");
+        let filter = Filter::of(rows.len(), rows.iter().map(|(hash, _)| hash));
+        let head = Head {
+            kind,
+            first: segment_first,
+            newest_moment,
+            filter_bytes: filter.bytes(),
+            fences: rows.chunks(KEYS_PER_CHUNK).map(|chunk| chunk[0].0).collect(),
+        };
+        let mut writer = self.writer()?;
+        head.remove_old(&mut writer)?;
+        for (chunk, rows) in (0u32..).zip(rows.chunks(KEYS_PER_CHUNK)) {
+            let mut body = Body::with_capacity(rows.len() * ROW_BYTES);
+            for (hash, seq) in rows {
+                body.put(hash);
+                body.put(&seq.0.to_le_bytes());
+            }
+            writer.put(KEY_ROWS, part_key(kind, segment_first, chunk), body)?;
+        }
+        for (piece, bytes) in (0u32..).zip(filter.to_bytes().chunks(FILTER_PIECE_BYTES)) {
+            let mut body = Body::with_capacity(bytes.len());
+            body.put(bytes);
+            writer.put(KEY_FILTERS, part_key(kind, segment_first, piece), body)?;
+        }
+        writer.put(KEY_HEADS, head.key(), head.encode())?;
+        writer.commit()?;
+        let Head { fences, .. } = head;
+        let segment = Arc::new(Segment { kind, first: segment_first, newest_moment, fences, filter });
+        self.change_segments(|segments| {
+            for chunk in 0..segment.chunks() {
+                self.chunks.invalidate(&part_key(kind, segment_first, chunk));
+            }
+            segments.retain(|old| (old.kind, old.first) != (kind, segment_first));
+            segments.push(segment);
+            segments.sort_by_key(|segment| segment.first);
+        });
+        Ok(())
+    }
+
+    /// The newest seq stored for a hash; newest segment first.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] on damage, or as redb fails.
+    pub fn find_key(&self, kind: KeyKind, hash: &[u8; 16]) -> Result<Option<Seq>, StoreError> {
+        let segments = self.segments();
+        for segment in segments.iter().rev().filter(|segment| segment.kind == kind) {
+            if !segment.filter.may_contain(hash) {
+                continue;
+            }
+            match self.find_in(segment, hash) {
+                Ok(Some(seq)) => return Ok(Some(seq)),
+                Ok(None) => {}
+                // Dropped or replaced since the list was read: what is missing then is not damage.
+                Err(_) if !self.segments().iter().any(|now| Arc::ptr_eq(now, segment)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Drops idempotency tables whose newest key is older; how many. External ids stay for ever.
+    ///
+    /// # Errors
+    /// As redb fails, or [`StoreError::Corrupt`] where a table to be dropped is damaged.
+    pub fn drop_key_tables(&self, older_than: Moment) -> Result<usize, StoreError> {
+        let is_old = |segment: &Segment| segment.kind == KeyKind::Idempotency && segment.newest_moment < older_than;
+        let old: Vec<Arc<Segment>> = self.segments().iter().filter(|segment| is_old(segment)).cloned().collect();
+        if old.is_empty() {
+            return Ok(0);
+        }
+        // Out of sight first: a look-up must not run into a table that is half gone.
+        self.change_segments(|segments| segments.retain(|segment| !is_old(segment)));
+        let mut writer = self.writer()?;
+        for segment in &old {
+            let key = head_key(segment.kind, segment.first);
+            if let Some(head) = writer.get(KEY_HEADS, key, |body| Head::decode(key, body))? {
+                head.remove_old(&mut writer)?;
+                writer.remove(KEY_HEADS, key)?;
+            }
+        }
+        writer.commit()?;
+        Ok(old.len())
+    }
+
+    /// First seqs of the segments that have a table of this kind, ascending.
+    #[must_use]
+    pub fn key_segments(&self, kind: KeyKind) -> Vec<Seq> {
+        self.segments().iter().filter(|segment| segment.kind == kind).map(|segment| segment.first).collect()
+    }
+
+    /// Memory held by filters and fences, bytes.
+    #[must_use]
+    pub fn filter_bytes(&self) -> usize {
+        self.segments().iter().map(|segment| segment.filter.bytes() + segment.fences.len() * 16).sum()
+    }
+
+    fn find_in(&self, segment: &Segment, hash: &[u8; 16]) -> Result<Option<Seq>, StoreError> {
+        let after = segment.fences.partition_point(|fence| fence <= hash);
+        let Some(chunk) = after.checked_sub(1) else { return Ok(None) };
+        let chunk = u32::try_from(chunk).expect("a table has at most 2^32 chunks: its keys are 32 bits wide");
+        let key = part_key(segment.kind, segment.first, chunk);
+        let body = match self.chunks.get(&key) {
+            Some(body) => body,
+            None => {
+                let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
+                let body: Arc<[u8]> =
+                    self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.into()))?;
+                self.chunks.insert(key, Arc::clone(&body));
+                body
+            }
+        };
+        let (rows, _) = body.as_chunks::<ROW_BYTES>();
+        let after = rows.partition_point(|row| row[..16] <= hash[..]);
+        let found = after.checked_sub(1).map(|last| &rows[last]).filter(|row| row[..16] == hash[..]);
+        Ok(found.map(|row| Seq(u64::from_le_bytes(*row.last_chunk().expect("a row is 24 bytes")))))
+    }
+
+    fn segments(&self) -> Arc<Segments> {
+        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change_segments(&self, change: impl FnOnce(&mut Segments)) {
+        let mut guard = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut segments = Segments::clone(&guard);
+        change(&mut segments);
+        *guard = Arc::new(segments);
+    }
+}
+
+impl Segment {
+    fn chunks(&self) -> u32 {
+        u32::try_from(self.fences.len()).expect("a table has at most 2^32 chunks: its keys are 32 bits wide")
+    }
+}
+
+/// The row of a table in `key_heads`.
+#[derive(Debug)]
+struct Head {
+    kind: KeyKind,
+    first: Seq,
+    newest_moment: Moment,
+    filter_bytes: usize,
+    fences: Vec<[u8; 16]>,
+}
+
+impl Head {
+    fn key(&self) -> u128 {
+        head_key(self.kind, self.first)
+    }
+
+    fn filter_pieces(&self) -> u32 {
+        u32::try_from(self.filter_bytes.div_ceil(FILTER_PIECE_BYTES)).unwrap_or(u32::MAX)
+    }
+
+    fn encode(&self) -> Body {
+        let mut body = Body::with_capacity(32 + self.fences.len() * 16);
+        body.put(&self.newest_moment.0.to_le_bytes());
+        body.put_varint((self.filter_bytes / BLOCK_BYTES) as u64);
+        for fence in &self.fences {
+            body.put(fence);
+        }
+        body
+    }
+
+    fn decode(key: u128, body: &[u8]) -> Option<Head> {
+        let kind = match key >> 64 {
+            0 => KeyKind::Idempotency,
+            1 => KeyKind::External,
+            _ => return None,
+        };
+        let first = Seq(u64::try_from(key & u128::from(u64::MAX)).ok()?);
+        let mut fields = Fields::new(body);
+        let newest_moment = Moment(i64::from_le_bytes(fields.array()?));
+        let filter_bytes = fields.narrow::<usize>()?.checked_mul(BLOCK_BYTES)?;
+        let mut fences = Vec::new();
+        while !fields.is_empty() {
+            fences.push(fields.array()?);
+        }
+        Some(Head { kind, first, newest_moment, filter_bytes, fences })
+    }
+
+    /// Removes chunks and pieces of the table that stands under this head's key now.
+    fn remove_old(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let key = self.key();
+        let Some(old) = writer.get(KEY_HEADS, key, |body| Head::decode(key, body))? else { return Ok(()) };
+        for chunk in (0u32..).take(old.fences.len()) {
+            writer.remove(KEY_ROWS, part_key(old.kind, old.first, chunk))?;
+        }
+        for piece in 0..old.filter_pieces() {
+            writer.remove(KEY_FILTERS, part_key(old.kind, old.first, piece))?;
+        }
+        Ok(())
+    }
+}
+
+fn head_key(kind: KeyKind, first: Seq) -> u128 {
+    (kind as u128) << 64 | u128::from(first.0)
+}
+
+fn part_key(kind: KeyKind, first: Seq, part: u32) -> u128 {
+    (kind as u128) << 96 | u128::from(first.0) << 32 | u128::from(part)
+}

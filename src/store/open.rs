@@ -1,0 +1,183 @@
+//! Opening the store, and what can go wrong with it.
+
+use std::io;
+use std::sync::{Arc, RwLock};
+
+use redb::{Builder, Database, ReadableDatabase, StorageBackend};
+
+use super::chain::{Reader, Writer, guarded};
+use super::keys::{ChunkCache, Segments, chunk_cache, load_segments};
+use super::row::Body;
+use super::tables::FORMATS;
+use crate::disk::Disk;
+
+/// Why the store could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A wrong byte was noticed. The store must be deleted and rebuilt.
+    #[error("the store is damaged: table {table}, row {key:#x}: {what}")]
+    Corrupt {
+        /// Table in which it was noticed; `file` for the file as a whole.
+        table: &'static str,
+        /// Key of the row; 0 for the file as a whole.
+        key: u128,
+        /// What does not fit.
+        what: String,
+    },
+    /// The file or a value has another format's version. The store must be deleted and rebuilt.
+    #[error("the store has format {found}, which this version does not read")]
+    Format {
+        /// The version found.
+        found: u8,
+    },
+    /// redb could not read, write or lock.
+    #[error("the store's database gave up")]
+    Redb(#[source] Box<redb::Error>),
+    /// The folder could not be read or written.
+    #[error("could not reach the store's file")]
+    Io(#[from] io::Error),
+}
+
+/// The store of one data folder.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) db: Database,
+    /// Key tables by age. Guards the list only: readers clone the `Arc` and let go, writers swap it
+    /// after their commit. Never held over a disk access.
+    pub(super) segments: RwLock<Arc<Segments>>,
+    /// Chunks of key tables whose seal was checked.
+    pub(super) chunks: ChunkCache,
+}
+
+impl StoreError {
+    /// Whether deleting and rebuilding the store is the remedy (the disk itself is not to blame).
+    #[must_use]
+    pub fn wants_rebuild(&self) -> bool {
+        matches!(self, StoreError::Corrupt { .. } | StoreError::Format { .. })
+    }
+
+    fn file(what: impl Into<String>) -> StoreError {
+        StoreError::Corrupt { table: "file", key: 0, what: what.into() }
+    }
+}
+
+impl Store {
+    /// Opens `name`, or creates it when it is missing or empty. `cache_bytes` bounds the memory of
+    /// redb's cache and of the verified key chunks together (filters come on top: 12 bits a key).
+    ///
+    /// # Errors
+    /// [`StoreError::wants_rebuild`] when the file is damaged or of another format; else the disk's or redb's.
+    pub fn open(disk: &dyn Disk, name: &str, cache_bytes: usize) -> Result<Store, StoreError> {
+        let (file, is_made) = match disk.open(name) {
+            Ok(file) => (file, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (disk.create(name, 0)?, true),
+            Err(error) => return Err(error.into()),
+        };
+        let store = Store::open_file(file, cache_bytes)?;
+        if is_made {
+            // redb never syncs the folder.
+            disk.sync_dir()?;
+        }
+        Ok(store)
+    }
+
+    /// Opens a file whatever it lies on.
+    pub(super) fn open_file(file: Box<dyn StorageBackend>, cache_bytes: usize) -> Result<Store, StoreError> {
+        let is_empty = file.len()? == 0;
+        let chunk_bytes = cache_bytes / 4;
+        let db = guarded(|| {
+            let mut builder = Builder::new();
+            builder.set_cache_size(cache_bytes - chunk_bytes);
+            Ok(builder.create_with_backend(OnDisk(file))?)
+        })?;
+        if is_empty {
+            let mut writer = Writer::new(db.begin_write()?);
+            writer.create_tables()?;
+            writer.put(FORMATS, 0, Body::with_capacity(0))?;
+            writer.commit()?;
+        }
+        let reader = Reader::new(guarded(|| Ok(db.begin_read()?))?);
+        reader.require(FORMATS, 0, |body| body.is_empty().then_some(()))?;
+        let segments = load_segments(&reader)?;
+        Ok(Store { db, segments: RwLock::new(Arc::new(segments)), chunks: chunk_cache(chunk_bytes as u64) })
+    }
+
+    /// A short read transaction: what it sees does not change under it.
+    pub(super) fn reader(&self) -> Result<Reader, StoreError> {
+        guarded(|| Ok(Reader::new(self.db.begin_read()?)))
+    }
+
+    /// A write transaction; waits for the one before.
+    pub(super) fn writer(&self) -> Result<Writer, StoreError> {
+        guarded(|| Ok(Writer::new(self.db.begin_write()?)))
+    }
+}
+
+/// redb takes a backend by value, and a box of one is none.
+#[derive(Debug)]
+struct OnDisk(Box<dyn StorageBackend>);
+
+impl StorageBackend for OnDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.close()
+    }
+}
+
+impl From<redb::Error> for StoreError {
+    /// Sorts redb's errors: is the file wrong, or is the disk?
+    fn from(error: redb::Error) -> StoreError {
+        use redb::Error;
+        match error {
+            Error::Corrupted(what) => StoreError::file(what),
+            Error::UpgradeRequired(found) => StoreError::Format { found },
+            Error::RepairAborted => StoreError::file("the file could not be repaired"),
+            Error::LockPoisoned(_) => StoreError::file("the database asserted on a page before"),
+            Error::Io(error) if is_about_content(error.kind()) => StoreError::file(error.to_string()),
+            Error::TableTypeMismatch { table, .. }
+            | Error::TableIsMultimap(table)
+            | Error::TableIsNotMultimap(table)
+            | Error::TableDoesNotExist(table) => {
+                StoreError::file(format!("table {table} is missing or of another kind"))
+            }
+            Error::TypeDefinitionChanged { .. } => StoreError::file("a table has other types"),
+            other => StoreError::Redb(Box::new(other)),
+        }
+    }
+}
+
+/// redb's word for a file that is none of its own; a read beyond the end of a file cut short; and an
+/// offset that makes no sense, out of a damaged page. The disk did what it was told.
+fn is_about_content(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
+}
+
+macro_rules! from_redb {
+    ($($kind:ident),*) => {
+        $(impl From<redb::$kind> for StoreError {
+            fn from(error: redb::$kind) -> StoreError {
+                redb::Error::from(error).into()
+            }
+        })*
+    };
+}
+from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
