@@ -1,3 +1,8 @@
-//! Integration tests.
+//! All integration tests of Munim in one binary: linking it once is cheaper than once per file.
 
+mod domain_books;
+mod domain_effects;
+mod domain_model;
+mod domain_refusals;
 mod engine;
+mod naive_books;
