@@ -29,7 +29,7 @@ pub struct EngineArgs {
     #[arg(long, env = "MUNIM_TEXT_CACHE_MIB", default_value_t = crate::config::TEXT_CACHE_BYTES / (1024 * 1024))]
     pub text_cache_mib: u64,
     /// MiB of a journal segment.
-    #[arg(long, env = "MUNIM_SEGMENT_MIB", value_parser = clap::value_parser!(u64).range(1..=4096), default_value_t = 256)]
+    #[arg(long, env = "MUNIM_SEGMENT_MIB", value_parser = clap::value_parser!(u64).range(1..=4096), default_value_t = 240)]
     pub segment_mib: u64,
     /// Days for which idempotency keys are answered again.
     #[arg(long, env = "MUNIM_KEY_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..=3650), default_value_t = crate::config::KEY_RETENTION_DAYS)]
@@ -37,6 +37,9 @@ pub struct EngineArgs {
     /// Entries between two checkpoints.
     #[arg(long, env = "MUNIM_CHECKPOINT_ENTRIES", value_parser = clap::value_parser!(u64).range(1..), default_value_t = crate::config::CHECKPOINT_ENTRIES)]
     pub checkpoint_entries: u64,
+    /// Delay every sync by so many milliseconds: for measuring what a slow disk does to answers.
+    #[arg(long, hide = true, default_value_t = 0)]
+    pub sync_delay_ms: u64,
     /// Threads that parse and decide batches (default: half the cores).
     #[arg(long, env = "MUNIM_BULK_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub bulk_threads: Option<u16>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::disk::DelayDisk;
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
 use crate::http::server;
@@ -66,6 +67,8 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 /// [`FolderError`].
 pub fn start(folder: &Path, args: &EngineArgs, accept_storage_failure: bool) -> Result<Arc<Engine>, FolderError> {
     let disk = open_to_write(folder, accept_storage_failure)?;
+    let delay = std::time::Duration::from_millis(args.sync_delay_ms);
+    let disk = if delay.is_zero() { disk } else { Arc::new(DelayDisk::over(disk, delay)) };
     let options = args.options(folder)?;
     let started = std::time::Instant::now();
     let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default()))

@@ -3,15 +3,18 @@
 //! Promise: everything that touches a disk goes through [`Disk`], so that a test can lose, tear,
 //! delay or fail any operation, and `verify` can open files without changing a byte.
 
+mod delay;
 mod overlay;
 mod real;
 
 use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
 
+pub use delay::DelayDisk;
 pub use overlay::{OverlayBackend, OverlayDisk};
 pub use real::{DiskError, FolderDisk};
 
@@ -48,33 +51,58 @@ impl Ahead for NothingAhead {
     }
 }
 
-/// A backend behind a pointer, as redb wants to own one.
+/// A backend behind a pointer, as redb wants to own one. Remembers whether anything failed: redb
+/// closes a file when it is dropped, and then has nobody to tell.
 #[derive(Debug)]
-pub struct AnyBackend(pub Box<dyn StorageBackend>);
+pub struct AnyBackend {
+    file: Box<dyn StorageBackend>,
+    has_failed: Arc<AtomicBool>,
+}
+
+impl AnyBackend {
+    /// Wraps a file.
+    #[must_use]
+    pub fn new(file: Box<dyn StorageBackend>) -> AnyBackend {
+        AnyBackend { file, has_failed: Arc::default() }
+    }
+
+    /// Becomes true with the first operation that fails, the close included.
+    #[must_use]
+    pub fn has_failed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_failed)
+    }
+
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err() {
+            self.has_failed.store(true, Ordering::Release);
+        }
+        result
+    }
+}
 
 impl StorageBackend for AnyBackend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.note(self.file.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        self.note(self.file.read(offset, out))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.note(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.note(self.file.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
+        self.note(self.file.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
-        self.0.close()
+        self.note(self.file.close())
     }
 }
 

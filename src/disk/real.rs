@@ -395,3 +395,80 @@ impl StorageBackend for FileBackend {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (tempfile::TempDir, FolderDisk) {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = FolderDisk::open(folder.path()).unwrap();
+        (folder, disk)
+    }
+
+    #[test]
+    fn a_folder_has_one_writer_and_no_reader_beside_it() {
+        let (folder, disk) = disk();
+        assert!(matches!(FolderDisk::open(folder.path()), Err(DiskError::Held(_))));
+        assert!(matches!(FolderDisk::open_to_read(folder.path()), Err(DiskError::Held(_))));
+        drop(disk);
+        let readers =
+            (FolderDisk::open_to_read(folder.path()).unwrap(), FolderDisk::open_to_read(folder.path()).unwrap());
+        assert!(matches!(FolderDisk::open(folder.path()), Err(DiskError::Held(_))));
+        drop(readers);
+        FolderDisk::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_behaves_the_same_with_space_ahead_and_without() {
+        let (_folder, disk) = disk();
+        let plain = disk.create("plain", 0).unwrap();
+        let (ahead, filler) = disk.create_ahead("ahead", 8 << 20).unwrap();
+        while filler.fill(4 << 20).unwrap() {}
+        for file in [&plain, &ahead] {
+            file.set_len(100_000).unwrap();
+            file.write(0, &[1; 100_000]).unwrap();
+            file.set_len(50_000).unwrap();
+            assert!(file.read(49_999, &mut [0; 2]).is_err(), "beyond the end");
+            file.set_len(120_000).unwrap();
+            let mut bytes = vec![9; 120_000];
+            file.read(0, &mut bytes).unwrap();
+            assert!(bytes[..50_000].iter().all(|byte| *byte == 1));
+            assert!(bytes[50_000..].iter().all(|byte| *byte == 0), "what was cut off does not come back");
+            assert_eq!(file.len().unwrap(), 120_000);
+            file.sync_data().unwrap();
+            file.close().unwrap();
+        }
+        for name in ["plain", "ahead"] {
+            assert_eq!(disk.open(name).unwrap().len().unwrap(), 120_000, "{name}");
+            assert!(disk.allocated_bytes(name).unwrap() <= 128 << 10, "the space ahead is given back");
+        }
+        assert_eq!(disk.hash("plain").unwrap(), disk.hash("ahead").unwrap());
+    }
+
+    #[test]
+    fn a_file_that_a_crash_left_with_zeros_ahead_still_reads_as_zero_where_it_regrows() {
+        let (_folder, disk) = disk();
+        let (file, filler) = disk.create_ahead("file", 0).unwrap();
+        file.write(0, &[1; 10_000]).unwrap();
+        file.set_len(10_000).unwrap();
+        while filler.fill(3 << 20).unwrap() {}
+        drop(file);
+        let (file, _) = disk.open_ahead("file").unwrap();
+        assert_eq!(file.len().unwrap(), 3 << 20, "the physical length, until redb sets another");
+        file.set_len(5_000).unwrap();
+        file.set_len(2 << 20).unwrap();
+        let mut bytes = vec![9; 2 << 20];
+        file.read(0, &mut bytes).unwrap();
+        assert!(bytes[5_000..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_reservation_that_does_not_fit_is_a_full_disk_and_leaves_no_file() {
+        let (_folder, disk) = disk();
+        let error = disk.create("huge", 1 << 50).unwrap_err();
+        // A file system may also refuse such a file as too large.
+        assert!(matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge), "{error:?}");
+        assert!(disk.list().unwrap().is_empty());
+    }
+}

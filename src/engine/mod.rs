@@ -22,6 +22,7 @@ pub mod periods;
 pub mod query;
 pub mod reads;
 pub mod recovery;
+pub mod scrub;
 pub mod shard;
 pub mod statement;
 pub mod stored;
@@ -138,6 +139,8 @@ pub struct Core {
     rolled_inbox: crossbeam::channel::Receiver<SegmentInfo>,
     is_closing: AtomicBool,
     failure_marker: Option<PathBuf>,
+    /// Touched by the keeper and by status.
+    scrub: Mutex<scrub::Scrub>,
     segment_rolls: AtomicU64,
     checkpoints: AtomicU64,
 }
@@ -176,6 +179,7 @@ impl Core {
             rolled_inbox,
             is_closing: AtomicBool::new(false),
             failure_marker: options.failure_marker.clone(),
+            scrub: Mutex::default(),
             segment_rolls: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
         }
@@ -304,6 +308,7 @@ impl Core {
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
             block_cache: self.history.block_counter.read(),
             text_cache: self.history.text_counter.read(),
+            scrub: self.scrub_state(),
         }
     }
 }

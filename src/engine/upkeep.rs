@@ -149,6 +149,7 @@ fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
     let mut rest = TICK;
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         rest = TICK;
+        core.scrub_step();
         waiting = waiting.or_else(|| core.next_rolled());
         if let Some(segment) = waiting.take() {
             // The last entries of the segment are durable before it is rolled.

@@ -325,6 +325,8 @@ pub struct EngineStatus {
     pub block_cache: (u64, u64),
     /// Hits and misses of the cache of texts.
     pub text_cache: (u64, u64),
+    /// The scrub of sealed segments.
+    pub scrub: super::scrub::Scrub,
 }
 
 /// Why a command or query was not answered. Nothing was decided, except where it says so.

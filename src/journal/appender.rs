@@ -199,3 +199,141 @@ impl Appender {
         self.spare.extend(builders.into_iter().take(room));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::block::{Block, Identity};
+    use super::super::record::KeyMark;
+    use super::*;
+    use crate::domain::entry::{TransferCold, TransferOp};
+    use crate::domain::ids::AccountNo;
+
+    const IDENTITY: Identity = Identity { journal_id: 7, epoch: 1 };
+
+    fn appender() -> Appender {
+        Appender::after(&Position { last_seq: Seq::NONE, hash: [0; 32], last_moment: Moment(0), last_date: Day(0) })
+    }
+
+    fn transfer(seq: u64, description_bytes: usize) -> TransferEntry {
+        let description = (description_bytes > 0).then(|| "x".repeat(description_bytes).into());
+        TransferEntry {
+            op: TransferOp::Posted,
+            debit: AccountNo(seq as u32 % 1000),
+            credit: AccountNo(seq as u32 % 777),
+            amount: seq * 31 + 1,
+            code: 0,
+            effective: None,
+            previous_debit: Seq(seq.saturating_sub(5)),
+            previous_credit: Seq(seq.saturating_sub(900)),
+            cold: description.map(|description| {
+                Box::new(TransferCold { description: Some(description), ..TransferCold::default() })
+            }),
+        }
+    }
+
+    fn seal_all(appender: &mut Appender) -> Vec<Block> {
+        let mut hash = [9; 32];
+        let mut gathered = appender.take().unwrap();
+        let blocks = gathered
+            .blocks
+            .iter_mut()
+            .map(|builder| {
+                let block = builder.seal(hash, IDENTITY);
+                hash = block.hash();
+                Block::parse(block.bytes().into()).unwrap()
+            })
+            .collect();
+        appender.give_back(gathered.blocks);
+        blocks
+    }
+
+    /// Record sizes, description sizes and replies that meet every way a block can end.
+    fn shapes() -> Vec<(u64, usize, usize)> {
+        vec![
+            (1, 0, 0),
+            (8_000, 0, 100),
+            (1, 0, REPLY_BYTES_MAX),
+            (1, 64_900, 0),
+            (1, 64_900, 40_000),
+            (1, 120_000, 10),
+            (3, 120_000, 10),
+            (1, 0, 5),
+            (200, 900, REPLY_BYTES_MAX),
+            (15, 0, 0),
+            (17, 3_000, 300),
+        ]
+    }
+
+    #[test]
+    fn every_entry_and_trailer_is_found_by_its_seq_however_blocks_were_cut() {
+        let mut appender = appender();
+        let mut expected = Vec::new();
+        let mut records = Vec::new();
+        for (place, (entries, description, reply)) in shapes().into_iter().enumerate() {
+            let first = appender.begin(Moment(100 + place as i64), Day(place as u16 / 3));
+            for number in first.0..first.0 + entries {
+                let entry = transfer(number, description);
+                assert_eq!(appender.push_transfer(&entry), Seq(number));
+                expected.push((first, entry));
+            }
+            let reply = vec![place as u8; reply];
+            let key = Some(KeyMark { hash: [place as u8; 16], fingerprint: [1; 16] });
+            let last = appender.end(&Trailer { key, owner: 1, request: place as u64, reply: &reply });
+            records.push((first, last, place, reply));
+        }
+        let blocks = seal_all(&mut appender);
+        assert!(blocks.iter().filter(|block| block.bytes().len() > BLOCK_BYTES_MAX).count() <= 6, "{blocks:?}");
+        let holder =
+            |seq: Seq| blocks.iter().find(|block| block.first_seq() <= seq && seq <= block.last_seq()).unwrap();
+        for (number, (first, entry)) in expected.iter().enumerate() {
+            let (head, found) = holder(Seq(number as u64 + 1)).entry(Seq(number as u64 + 1)).unwrap();
+            assert_eq!(found, Entry::Transfer(entry.clone()));
+            assert_eq!(head.first_seq, *first);
+        }
+        for (first, last, place, reply) in records {
+            let trailer = holder(last).trailer_of(first).unwrap();
+            assert_eq!((trailer.request, trailer.reply), (place as u64, &*reply));
+            let run = holder(last).runs().find(|run| run.last_seq == last).unwrap();
+            assert!(run.head.is_last && run.head.moment == Moment(100 + place as i64));
+            assert_eq!(holder(first).entry(first).unwrap().0.is_first, true);
+        }
+        assert!(blocks[0].entry(Seq(0)).is_none() && blocks[0].entry(blocks[0].last_seq().next()).is_none());
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_a_block_is_noticed() {
+        let mut appender = appender();
+        for number in 1..=40 {
+            appender.begin(Moment(number), Day(1));
+            appender.push_transfer(&transfer(number as u64, 0));
+            appender.end(&Trailer::default());
+        }
+        let block = seal_all(&mut appender).remove(0);
+        for at in 0..block.bytes().len() {
+            let mut bytes: Box<[u8]> = block.bytes().into();
+            bytes[at] ^= 1 << (at % 8);
+            assert!(Block::parse(bytes).is_err(), "byte {at}");
+        }
+        for length in 0..block.bytes().len() {
+            assert!(Block::parse(block.bytes()[..length].into()).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn builders_are_reused_and_start_empty() {
+        let mut appender = appender();
+        for round in 0..3 {
+            let first = appender.begin(Moment(round + 1), Day(1));
+            for number in first.0..first.0 + 10_000 {
+                appender.push(&Entry::Transfer(transfer(number, 0)));
+            }
+            appender.end(&Trailer::default());
+            let blocks = seal_all(&mut appender);
+            assert_eq!(blocks[0].first_seq(), first);
+            assert_eq!(blocks.last().unwrap().last_seq(), Seq(first.0 + 9_999));
+            let bytes: usize = blocks.iter().map(|block| block.bytes().len()).sum();
+            assert!(bytes < 18 * 10_000, "{bytes}");
+            assert!(appender.take().is_none());
+        }
+    }
+}

@@ -187,7 +187,14 @@ impl Maintenance {
         if self.unlisted.is_none() {
             let retired = self.journal.upkeep.work().retired.front().cloned();
             let Some((segment, end)) = retired else { return Ok(false) };
-            self.unlisted = Some(self.close(&segment, &end)?);
+            match self.close(&segment, &end) {
+                Ok(sealed) => self.unlisted = Some(sealed),
+                // redb is latched, whatever the reason: this is not a full disk that can be waited for.
+                Err(error) => {
+                    self.journal.fail(&describe(&error));
+                    return Ok(false);
+                }
+            }
         }
         let Some(sealed) = self.unlisted.take() else { return Ok(false) };
         if let Err(error) = self.list(&sealed) {
@@ -217,6 +224,9 @@ impl Maintenance {
         let disk = &*self.journal.disk;
         let name = segment_name(segment.first_seq);
         let doing = |source| JournalError::io("hash a segment", source);
+        // redb cuts the file after its last sync: without this one, a power cut could give back
+        // the longer file, which is not the one that the manifest is about to describe.
+        disk.open(&name).and_then(|file| file.sync_data()).map_err(doing)?;
         let file_hash = disk.hash(&name).map_err(doing)?;
         let bytes = disk.open_frozen(&name).and_then(|file| file.len()).map_err(doing)?;
         Ok(SealedSegment {

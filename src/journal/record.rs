@@ -480,3 +480,175 @@ pub(super) fn take_trailer<'a>(cursor: &mut Cursor<'a>) -> Option<Trailer<'a>> {
     }
     Some(trailer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(max: usize) -> impl Strategy<Value = Option<Box<str>>> {
+        proptest::option::of(proptest::collection::vec(any::<char>(), 0..max))
+            .prop_map(|chars| chars.map(|chars| chars.into_iter().collect::<String>().into()))
+    }
+
+    fn metadata() -> impl Strategy<Value = Metadata> {
+        proptest::collection::vec((text(5), text(20)), 0..4)
+            .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.unwrap_or_default(), v.unwrap_or_default())).collect())
+    }
+
+    fn account_cold() -> impl Strategy<Value = AccountCold> {
+        (any::<i64>(), text(10), text(30), metadata()).prop_map(|(created_at, external_id, name, metadata)| {
+            AccountCold { created_at: Moment(created_at), external_id, name, metadata }
+        })
+    }
+
+    /// Numbers of all sizes, small ones often.
+    fn sized(max: u64) -> impl Strategy<Value = u64> {
+        (0u32..64, any::<u64>()).prop_map(move |(shift, value)| (value >> shift) % max)
+    }
+
+    const SEQ: Seq = Seq(SEQ_MAX - 1);
+
+    fn earlier() -> impl Strategy<Value = Seq> {
+        sized(SEQ.0).prop_map(|back| Seq(SEQ.0 - 1 - back % (SEQ.0 - 1)))
+    }
+
+    fn op() -> impl Strategy<Value = TransferOp> {
+        prop_oneof![
+            4 => Just(TransferOp::Posted),
+            1 => proptest::option::of(any::<i64>().prop_map(Moment))
+                .prop_map(|expires_at| TransferOp::Pending { expires_at }),
+            1 => (earlier(), any::<u64>()).prop_map(|(hold, held)| TransferOp::PostPending { hold, held }),
+            1 => earlier().prop_map(|hold| TransferOp::VoidPending { hold }),
+            1 => earlier().prop_map(|hold| TransferOp::ExpirePending { hold }),
+            1 => earlier().prop_map(|of| TransferOp::Reversal { of }),
+        ]
+    }
+
+    fn transfer() -> impl Strategy<Value = Entry> {
+        let cold = (text(8), text(40), metadata()).prop_map(|(external_id, description, metadata)| TransferCold {
+            external_id,
+            description,
+            metadata,
+        });
+        let accounts = (sized(1 << 32), sized(1 << 32), any::<u64>());
+        let previous = (proptest::option::of(earlier()), proptest::option::of(earlier()));
+        let rest = (any::<u32>(), any::<bool>(), proptest::option::of(any::<u16>()), proptest::option::of(cold));
+        (op(), accounts, previous, rest).prop_map(
+            |(op, (debit, credit, amount), (debit_before, credit_before), (code, has_code, effective, cold))| {
+                Entry::Transfer(TransferEntry {
+                    op,
+                    debit: AccountNo(debit as u32),
+                    credit: AccountNo(credit as u32),
+                    amount,
+                    code: if has_code { code } else { 0 },
+                    effective: effective.map(Day),
+                    previous_debit: debit_before.unwrap_or_default(),
+                    previous_credit: credit_before.unwrap_or_default(),
+                    cold: cold.map(Box::new),
+                })
+            },
+        )
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let opened = (any::<u32>(), 0u8..3, 0u8..5, 0u8..3, any::<u32>(), account_cold()).prop_map(
+            |(account, currency, account_type, rule, code, cold)| {
+                Entry::AccountOpened(Box::new(AccountOpened {
+                    account: AccountNo(account),
+                    currency: Currency::from_place(currency).unwrap(),
+                    account_type: AccountType::from_number(account_type).unwrap(),
+                    code,
+                    balance_rule: BalanceRule::from_number(rule).unwrap(),
+                    cold,
+                }))
+            },
+        );
+        let changed = (any::<u32>(), 0u8..3, any::<u32>(), earlier(), account_cold()).prop_map(
+            |(account, status, version, previous, cold)| {
+                let status = Status::from_number(status).unwrap();
+                let account = AccountNo(account);
+                Entry::AccountChanged(Box::new(AccountChanged { account, status, version, previous, cold }))
+            },
+        );
+        prop_oneof![
+            6 => transfer(),
+            1 => opened,
+            1 => changed,
+            1 => any::<u16>().prop_map(|day| Entry::PeriodClosed { through: Day(day) }),
+            1 => (proptest::option::of(any::<u16>()), text(20)).prop_map(|(day, reason)| Entry::PeriodReopened {
+                through: day.map(Day),
+                reason: reason.unwrap_or_default(),
+            }),
+            1 => any::<u16>().prop_map(|day| Entry::DayRolled { date: Day(day) }),
+            1 => Just(Entry::ClockAccepted),
+            1 => Just(Entry::Refused),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_round_trips_and_ends_where_it_ended(entries in proptest::collection::vec(entry(), 1..5)) {
+            let mut sink = Sink::default();
+            for entry in &entries {
+                put_entry(&mut sink, SEQ, entry);
+            }
+            let mut cursor = Cursor::new(sink.filled(), 0);
+            for entry in &entries {
+                prop_assert_eq!(take_entry(&mut cursor, SEQ), Some(entry.clone()));
+            }
+            prop_assert_eq!(cursor.at, sink.len());
+        }
+
+        #[test]
+        fn cut_or_random_bytes_are_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80), seq in 1u64..300) {
+            let mut cursor = Cursor::new(&bytes, 0);
+            while cursor.at < bytes.len() && take_entry(&mut cursor, Seq(seq)).is_some() {}
+            take_trailer(&mut Cursor::new(&bytes, 0));
+            let base = RunBase { moment: Moment(5), date: Day(1) };
+            take_run_head(&mut Cursor::new(&bytes, 0), base, Seq(seq));
+        }
+
+        #[test]
+        fn trailers_round_trip(key in any::<Option<([u8; 16], [u8; 16])>>(), owner in any::<u64>(), request in any::<u64>(),
+            reply in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let key = key.map(|(hash, fingerprint)| KeyMark { hash, fingerprint });
+            let trailer = Trailer { key, owner, request, reply: &reply };
+            let mut sink = Sink::default();
+            put_trailer(&mut sink, &trailer);
+            prop_assert_eq!(take_trailer(&mut Cursor::new(sink.filled(), 0)), Some(trailer));
+        }
+    }
+
+    #[test]
+    fn a_plain_transfer_of_a_large_batch_takes_at_most_eighteen_bytes() {
+        let entry = TransferEntry {
+            op: TransferOp::Posted,
+            debit: AccountNo(999_999),
+            credit: AccountNo(999_998),
+            amount: 9_999_999,
+            code: 0,
+            effective: None,
+            previous_debit: Seq(60_000_000 - 2_000_000),
+            previous_credit: Seq(60_000_000 - 900_000),
+            cold: None,
+        };
+        let mut sink = Sink::default();
+        put_transfer(&mut sink, Seq(60_000_000), &entry);
+        assert_eq!(sink.len(), 17);
+    }
+
+    #[test]
+    fn a_trailer_of_nothing_takes_one_byte_and_a_run_head_in_a_group_three() {
+        let mut sink = Sink::default();
+        put_trailer(&mut sink, &Trailer::default());
+        assert_eq!(sink.len(), 1);
+        let base = RunBase { moment: Moment(1_000_000), date: Day(9) };
+        let head =
+            RunHead { first_seq: Seq(8), moment: Moment(1_000_300), date: Day(9), is_first: true, is_last: true };
+        let mut sink = Sink::default();
+        put_run_head(&mut sink, base, Seq(8), &head);
+        assert_eq!(sink.len(), 3);
+        assert_eq!(take_run_head(&mut Cursor::new(sink.filled(), 0), base, Seq(8)), Some(head));
+    }
+}

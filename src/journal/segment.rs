@@ -10,7 +10,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
@@ -59,8 +59,8 @@ pub(super) fn stored_bytes(block_bytes: usize) -> u64 {
 }
 
 /// Opens or creates a database to be written by one thread.
-fn open_database(backend: Box<dyn StorageBackend>, cache_bytes: usize) -> Result<Database, redb::Error> {
-    Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(AnyBackend(backend))?)
+fn open_database(backend: AnyBackend, cache_bytes: usize) -> Result<Database, redb::Error> {
+    Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?)
 }
 
 /// A segment made ahead: tables exist, space is reserved.
@@ -68,6 +68,7 @@ fn open_database(backend: Box<dyn StorageBackend>, cache_bytes: usize) -> Result
 pub(super) struct NextSegment {
     db: Database,
     ahead: Arc<dyn Ahead>,
+    has_failed: Arc<AtomicBool>,
 }
 
 impl NextSegment {
@@ -75,6 +76,8 @@ impl NextSegment {
     pub(super) fn create(disk: &dyn Disk, reserve_bytes: u64) -> Result<NextSegment, JournalError> {
         let doing = |source| JournalError::io("make the next segment", source);
         let (backend, ahead) = disk.create_ahead(NEXT_NAME, reserve_bytes).map_err(doing)?;
+        let backend = AnyBackend::new(backend);
+        let has_failed = backend.has_failed();
         let db = open_database(backend, ACTIVE_CACHE_BYTES)?;
         let mut tx = begin_write(&db)?;
         tx.open_table(BLOCKS).map_err(redb::Error::from)?;
@@ -82,7 +85,7 @@ impl NextSegment {
         tx.set_two_phase_commit(true);
         tx.commit().map_err(redb::Error::from)?;
         disk.sync_dir().map_err(doing)?;
-        Ok(NextSegment { db, ahead })
+        Ok(NextSegment { db, ahead, has_failed })
     }
 
     pub(super) fn ahead(&self) -> &Arc<dyn Ahead> {
@@ -94,7 +97,7 @@ impl NextSegment {
         let doing = |source| JournalError::io("name the next segment", source);
         disk.rename(NEXT_NAME, &segment_name(first_seq)).map_err(doing)?;
         disk.sync_dir().map_err(doing)?;
-        Ok(LiveSegment::new(first_seq, self.db, self.ahead))
+        Ok(LiveSegment::new(first_seq, self))
     }
 }
 
@@ -110,6 +113,7 @@ fn begin_write(db: &Database) -> Result<redb::WriteTransaction, redb::Error> {
 pub(super) struct LiveSegment {
     pub(super) first_seq: Seq,
     pub(super) ahead: Arc<dyn Ahead>,
+    has_failed: Arc<AtomicBool>,
     /// The database until it is sealed. Readers and the writer share it; the write side is taken once, to close.
     db: RwLock<Option<Database>>,
     /// First seqs of its durable blocks. Grows by one line a block; held for a binary search only.
@@ -119,10 +123,12 @@ pub(super) struct LiveSegment {
 }
 
 impl LiveSegment {
-    fn new(first_seq: Seq, db: Database, ahead: Arc<dyn Ahead>) -> LiveSegment {
+    fn new(first_seq: Seq, made: NextSegment) -> LiveSegment {
+        let NextSegment { db, ahead, has_failed } = made;
         LiveSegment {
             first_seq,
             ahead,
+            has_failed,
             db: RwLock::new(Some(db)),
             index: RwLock::default(),
             last_seq: AtomicU64::new(first_seq.0 - 1),
@@ -135,8 +141,10 @@ impl LiveSegment {
         let name = segment_name(first_seq);
         let (backend, ahead) = disk.open_ahead(&name).map_err(|source| JournalError::io("open a segment", source))?;
         let unreadable = |source| JournalError::Unreadable { file: name.clone(), source };
+        let backend = AnyBackend::new(backend);
+        let has_failed = backend.has_failed();
         let db = open_database(backend, ACTIVE_CACHE_BYTES).map_err(unreadable)?;
-        Ok(LiveSegment::new(first_seq, db, ahead))
+        Ok(LiveSegment::new(first_seq, NextSegment { db, ahead, has_failed }))
     }
 
     /// Seq of its last durable entry; the one before its first when it has none.
@@ -339,7 +347,7 @@ impl OpenSealed {
         let file = segment_name(first_seq);
         let backend = disk.open_frozen(&file).map_err(|source| JournalError::io("open a sealed segment", source))?;
         let read = || -> Result<(Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Database), redb::Error> {
-            let db = open_database(backend, SEALED_CACHE_BYTES)?;
+            let db = open_database(AnyBackend::new(backend), SEALED_CACHE_BYTES)?;
             let tx = db.begin_read()?;
             let footer = tx.open_table(META)?.get(FOOTER)?.and_then(|value| Footer::decode(value.value()));
             Ok((footer, tx.open_table(BLOCKS)?, db))

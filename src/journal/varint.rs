@@ -85,10 +85,6 @@ impl Sink {
         self.put(&value.to_le_bytes());
     }
 
-    pub(super) fn put_u32(&mut self, value: u32) {
-        self.put(&value.to_le_bytes());
-    }
-
     pub(super) fn put_u64(&mut self, value: u64) {
         self.put(&value.to_le_bytes());
     }

@@ -59,7 +59,7 @@ pub fn chain(
     let sealed = journal.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner).sealed.clone();
     let mut report = ChainReport::default();
     journal.check_heads(&sealed)?;
-    journal.scan(Seq(1), &mut |item| {
+    let _ = journal.scan(Seq(1), &mut |item| {
         match item {
             Item::Record { .. } => report.records += 1,
             Item::Entry { .. } => report.entries += 1,

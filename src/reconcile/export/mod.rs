@@ -5,6 +5,7 @@
 //! lossless; CSV is safe to open in a spreadsheet; the ledger form is read by `hledger` and `ledger`
 //! and gives the same posted balances as the books.
 
+pub mod books;
 mod csv;
 mod ledger;
 mod ndjson;

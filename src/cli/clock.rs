@@ -1,0 +1,94 @@
+//! What an operator asks of a running server: to take the clock's word, to verify itself.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::import::client::{Answer, Call, Client, Patience};
+use super::{EXIT_BAD, EXIT_COULD_NOT_RUN, fail};
+
+/// Arguments of `munim clock`.
+#[derive(Clone, Debug, Args)]
+pub struct ClockArgs {
+    #[command(subcommand)]
+    command: ClockCommand,
+}
+
+/// What to do with the clock.
+#[derive(Clone, Debug, Subcommand)]
+enum ClockCommand {
+    /// Take the wall clock's word after a jump: holds expire and the business day rolls again.
+    Accept {
+        /// Address of the server.
+        #[arg(long, env = "MUNIM_URL", default_value = "http://127.0.0.1:7070")]
+        url: String,
+    },
+}
+
+/// Does it.
+#[must_use]
+pub fn run(args: &ClockArgs) -> ExitCode {
+    let ClockCommand::Accept { url } = &args.command;
+    let answer = match post(url, "/v1/clock/accept") {
+        Ok((_, answer)) => answer,
+        Err(error) => return fail(&error),
+    };
+    let accepted = answer.status == 200;
+    let _ = writeln!(std::io::stdout(), "{}", String::from_utf8_lossy(&answer.body));
+    if accepted { ExitCode::SUCCESS } else { ExitCode::from(EXIT_BAD) }
+}
+
+/// `munim verify --url`: starts a verification on the server and follows it.
+#[must_use]
+pub fn verify_through(url: &str, json: bool) -> ExitCode {
+    let (mut client, started) = match post(url, "/v1/verifications") {
+        Ok(started) => started,
+        Err(error) => return fail(&error),
+    };
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_string();
+    let operation: Value = serde_json::from_slice(&started.body).unwrap_or_default();
+    if started.status != 202 {
+        let _ = writeln!(std::io::stderr(), "munim: the server refused: {}", started.problem().detail);
+        return ExitCode::from(EXIT_COULD_NOT_RUN);
+    }
+    let path = format!("/v1/operations/{}", text(&operation, "id"));
+    let bar = indicatif::ProgressBar::new_spinner();
+    let mut asked = Instant::now();
+    loop {
+        let answer = match client.call(Call { path: &path, post: None }) {
+            Ok(answer) => answer,
+            Err(error) => return fail(&error),
+        };
+        let operation: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        bar.set_message(format!("{} {}", text(&operation, "status"), operation["progress"]));
+        if operation["status"] != "running" && operation["status"] != "queued" {
+            bar.finish_and_clear();
+            let ok = operation["result"]["ok"] == true;
+            let _ = if json {
+                writeln!(std::io::stdout(), "{}", operation["result"])
+            } else {
+                let verdict = if ok { "the books are whole" } else { "THE BOOKS ARE NOT WHOLE" };
+                writeln!(std::io::stdout(), "{verdict}: {}", operation["result"])
+            };
+            return if ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_BAD) };
+        }
+        // Asked four times a second: a verification lasts seconds to minutes.
+        std::thread::sleep(Duration::from_millis(250).saturating_sub(asked.elapsed()));
+        asked = Instant::now();
+    }
+}
+
+fn post(url: &str, path: &str) -> Result<(Client, Answer), super::import::client::ClientError> {
+    let patience = Patience {
+        first_wait: Duration::from_millis(100),
+        wait_max: Duration::from_secs(1),
+        give_up_after: Duration::from_secs(5),
+    };
+    let mut client = Client::new(url, None, patience)?;
+    let answer = client.call(Call { path, post: Some(("", &Bytes::from_static(b"{}"))) })?;
+    Ok((client, answer))
+}

@@ -1,0 +1,254 @@
+//! Walks the journal once and writes every transfer, in order of seq, in one of the formats.
+//!
+//! 1. For plain-text accounting: commodities and accounts first.
+//! 2. The scan gives the entries; a posted one is written as it is, a hold as it stands today.
+//! 3. The buffer goes out whenever it holds 64 KiB: memory does not grow with the books.
+
+use std::ops::ControlFlow;
+
+use crate::domain::account::AccountType;
+use crate::domain::entry::{Entry, TransferEntry, TransferOp};
+use crate::domain::ids::{AccountNo, IdKind, Moment, Seq, account_id, format_id};
+use crate::domain::money::{Currency, format_minor};
+use crate::domain::time::Day;
+use crate::engine::Core;
+use crate::engine::history::{Reach, ReadError};
+use crate::engine::view::AccountView;
+use crate::journal::{Item, JournalError};
+
+use super::{
+    ExportAccount, ExportTransfer, write_csv, write_csv_header, write_ledger, write_ledger_account,
+    write_ledger_commodity, write_ndjson,
+};
+
+/// Bytes gathered before they go out.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How an export looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// One JSON object a line.
+    Ndjson,
+    /// With a header.
+    Csv,
+    /// What `hledger` and `ledger` read.
+    Ledger,
+}
+
+impl std::str::FromStr for ExportFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ExportFormat, String> {
+        match text {
+            "ndjson" => Ok(ExportFormat::Ndjson),
+            "csv" => Ok(ExportFormat::Csv),
+            "ledger" => Ok(ExportFormat::Ledger),
+            other => Err(format!("format {other:?} is none of ndjson, csv, ledger")),
+        }
+    }
+}
+
+impl ExportFormat {
+    /// The media type.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            ExportFormat::Ndjson => "application/x-ndjson",
+            ExportFormat::Csv => "text/csv; charset=utf-8",
+            ExportFormat::Ledger => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+/// What to export: effective dates `from..=to`, both optional.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportQuery {
+    /// How it looks.
+    pub format: ExportFormat,
+    /// First effective date.
+    pub from: Option<Day>,
+    /// Last effective date.
+    pub to: Option<Day>,
+}
+
+/// Why an export ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The journal cannot be read on.
+    #[error("could not read the journal")]
+    Journal(#[from] JournalError),
+    /// Something of an entry cannot be read.
+    #[error("could not read what an entry names: {0:?}")]
+    Read(ReadError),
+    /// Whoever wanted it is gone.
+    #[error("nobody takes the export any more")]
+    Gone,
+}
+
+impl From<ReadError> for ExportError {
+    fn from(error: ReadError) -> ExportError {
+        ExportError::Read(error)
+    }
+}
+
+/// Writes every durable transfer; returns how many. `sink` takes each piece and says whether to go on.
+///
+/// # Errors
+/// [`ExportError`]; what went out before is correct, but not complete.
+pub fn export(core: &Core, query: &ExportQuery, sink: &mut dyn FnMut(&[u8]) -> bool) -> Result<u64, ExportError> {
+    let mut export = Export { core, query: *query, out: Vec::with_capacity(CHUNK_BYTES * 2), count: 0, sink };
+    export.head()?;
+    let mut at = (Seq::NONE, Moment(0), Day(0));
+    let mut failed = None;
+    let _ = core.journal().scan(Seq(1), &mut |item| {
+        let done = match item {
+            Item::Record { first_seq, moment, date } => {
+                at = (first_seq, moment, date);
+                Ok(())
+            }
+            Item::Entry { seq, entry: Entry::Transfer(entry) } if entry.resolves().is_none() => {
+                export.transfer(seq, entry, at)
+            }
+            Item::Entry { .. } | Item::End { .. } => Ok(()),
+        };
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    export.flush()?;
+    Ok(export.count)
+}
+
+struct Export<'a> {
+    core: &'a Core,
+    query: ExportQuery,
+    out: Vec<u8>,
+    count: u64,
+    sink: &'a mut dyn FnMut(&[u8]) -> bool,
+}
+
+impl Export<'_> {
+    fn flush(&mut self) -> Result<(), ExportError> {
+        let goes_on = self.out.is_empty() || (self.sink)(&self.out);
+        self.out.clear();
+        if goes_on { Ok(()) } else { Err(ExportError::Gone) }
+    }
+
+    fn head(&mut self) -> Result<(), ExportError> {
+        match self.query.format {
+            ExportFormat::Ndjson => return Ok(()),
+            ExportFormat::Csv => {
+                write_csv_header(&mut self.out);
+                return Ok(());
+            }
+            ExportFormat::Ledger => {}
+        }
+        let count = u32::try_from(self.core.status().accounts).unwrap_or(u32::MAX);
+        let mut currencies: Vec<Currency> = Vec::new();
+        for row in (0..count).map(AccountNo).filter_map(|no| self.core.account_row(no)) {
+            if !currencies.contains(&row.currency) {
+                currencies.push(row.currency);
+            }
+        }
+        currencies.into_iter().for_each(|currency| write_ledger_commodity(currency, &mut self.out));
+        for no in (0..count).map(AccountNo) {
+            // One that is not durable yet has no transfers in this export either.
+            if let Some(view) = self.account(no)? {
+                write_ledger_account(&of_view(&account_id(no), &view), &mut self.out);
+            }
+            if self.out.len() >= CHUNK_BYTES {
+                self.flush()?;
+            }
+        }
+        self.out.push(b'\n');
+        Ok(())
+    }
+
+    fn account(&self, no: AccountNo) -> Result<Option<AccountView>, ExportError> {
+        match self.core.account_row(no) {
+            Some(row) if self.core.watermark().covers(row.cold_seq) => {
+                Ok(Some(self.core.account_view(no, row, Reach::Disk)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn transfer(&mut self, seq: Seq, entry: &TransferEntry, at: (Seq, Moment, Day)) -> Result<(), ExportError> {
+        let (record, moment, date) = at;
+        let mut effective = entry.effective_on(date);
+        let (mut status, mut posted) = ("posted", None);
+        if matches!(entry.op, TransferOp::Pending { .. })
+            && let Some(view) = self.core.transfer_view(seq, Reach::Disk)?
+        {
+            (status, effective) = (view.value.status.name(), view.value.effective_date);
+            posted = view.value.posted_amount.filter(|amount| *amount != entry.amount);
+        }
+        let is_outside = self.query.from.is_some_and(|from| effective < from)
+            || self.query.to.is_some_and(|to| effective > to);
+        if is_outside {
+            return Ok(());
+        }
+        let unknown = |no: AccountNo| ReadError::Unreadable(format!("account {no} is not there"));
+        let debit = self.account(entry.debit)?.ok_or_else(|| unknown(entry.debit))?;
+        let credit = self.account(entry.credit)?.ok_or_else(|| unknown(entry.credit))?;
+        let currency = debit.account.currency;
+        let cold = entry.cold.as_deref();
+        let metadata: Vec<(&str, &str)> =
+            cold.map_or(Vec::new(), |cold| cold.metadata.iter().map(|(key, value)| (&**key, &**value)).collect());
+        let reverses = if let TransferOp::Reversal { of } = entry.op { Some(transfer_id(of)) } else { None };
+        let (debit_id, credit_id) = (account_id(entry.debit), account_id(entry.credit));
+        let posted = posted.map(|amount| format_minor(amount.into(), currency));
+        let row = ExportTransfer {
+            id: &transfer_id(seq),
+            entry_id: Some(&format_id(IdKind::JournalEntry, record.0)),
+            created_at: &instant(moment),
+            effective_date: &effective.to_string(),
+            debit: of_view(&debit_id, &debit),
+            credit: of_view(&credit_id, &credit),
+            amount: &format_minor(entry.amount.into(), currency),
+            posted_amount: posted.as_deref(),
+            currency: currency.code(),
+            code: entry.code,
+            status,
+            reverses: reverses.as_deref(),
+            description: cold.and_then(|cold| cold.description.as_deref()),
+            external_id: cold.and_then(|cold| cold.external_id.as_deref()),
+            metadata: &metadata,
+        };
+        match self.query.format {
+            ExportFormat::Ndjson => write_ndjson(&row, &mut self.out),
+            ExportFormat::Csv => write_csv(&row, &mut self.out),
+            ExportFormat::Ledger => write_ledger(&row, &mut self.out),
+        }
+        self.count += 1;
+        if self.out.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
+    }
+}
+
+fn of_view<'a>(id: &'a str, view: &'a AccountView) -> ExportAccount<'a> {
+    let account_type: AccountType = view.account.account_type;
+    ExportAccount {
+        id,
+        external_id: view.cold.external_id.as_deref(),
+        name: view.cold.name.as_deref(),
+        account_type,
+        code: view.code,
+    }
+}
+
+fn transfer_id(seq: Seq) -> String {
+    format_id(IdKind::Transfer, seq.0)
+}
+
+/// RFC 3339, UTC, microseconds.
+fn instant(moment: Moment) -> String {
+    let timestamp = jiff::Timestamp::from_microsecond(moment.0).unwrap_or_default();
+    timestamp.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
