@@ -54,7 +54,8 @@ pub fn function_length(source: &Source) -> Findings {
         let end = closing_brace(code, open).min(code.len() - 1);
         let lines = code[at..=end].lines().filter(|line| !line.trim().is_empty()).count();
         if lines > FUNCTION_LINES_MAX {
-            findings.push((source.line(at), format!("{name} has {lines} code lines, {FUNCTION_LINES_MAX} are allowed")));
+            findings
+                .push((source.line(at), format!("{name} has {lines} code lines, {FUNCTION_LINES_MAX} are allowed")));
         }
     }
     findings

@@ -253,7 +253,8 @@ fn comments_strings_and_tests_are_blanked_and_nothing_moves() {
     let text = "a(); // b\nlet s = \"c \\\" d\"; /* e /* f */ g */ h('\\'', '\"', 'x');\nlet r = br#\"i \" j\"#;\n\
         fn k<'l>() {}\n#[cfg(test)]\nmod tests {\n fn m() { n[0]; }\n}\nlet o = \"ए\";\n";
     let source = Source::new("src/engine/a.rs", text);
-    let words: Vec<&str> = source.masked.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        source.masked.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let expected = "a let s h let r br fn k l cfg test mod tests fn m n 0 let o";
     assert_eq!(words.join(" "), expected);
     assert!(!source.code.contains("fn m"));
