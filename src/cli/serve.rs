@@ -71,7 +71,7 @@ pub fn start(folder: &Path, args: &EngineArgs, accept_storage_failure: bool) -> 
     let disk = if delay.is_zero() { disk } else { Arc::new(DelayDisk::over(disk, delay)) };
     let options = args.options(folder)?;
     let started = std::time::Instant::now();
-    let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default()))
+    let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::running(args.clock_speed)))
         .map_err(|source| FolderError::Open { folder: folder.to_path_buf(), source: Box::new(source) })?;
     let report = engine.recovery;
     tracing::info!(
