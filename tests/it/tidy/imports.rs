@@ -15,7 +15,7 @@ const MANIFEST: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.
 /// A dependency as Cargo.toml has it.
 pub struct Dependency {
     pub name: String,
-    /// A comment stands above it or above the group that it is in.
+    /// A comment stands right above it.
     pub has_reason: bool,
 }
 
@@ -37,6 +37,7 @@ pub fn dependencies(manifest: &str) -> Vec<Dependency> {
             if !found.iter().any(|dependency| dependency.name == name) {
                 found.push(Dependency { name, has_reason });
             }
+            has_reason = false;
         }
     }
     found
