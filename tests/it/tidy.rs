@@ -87,10 +87,11 @@ pub struct Rule {
 }
 
 /// All rules.
-pub const RULES: [Rule; 13] = [
+pub const RULES: [Rule; 14] = [
     Rule { name: "imports", check: imports::check_folders },
     Rule { name: "crates", check: imports::check_crates },
     Rule { name: "file_doc", check: rules::file_doc },
+    Rule { name: "item_doc", check: rules::item_doc },
     Rule { name: "file_length", check: rules::file_length },
     Rule { name: "function_length", check: rules::function_length },
     Rule { name: "drawer_file", check: rules::drawer_file },
@@ -216,6 +217,12 @@ fn bad_snippets() -> Vec<Snippet> {
         ("crates", "src/engine/a.rs", "use tokio::{net, sync};", "use tokio::{sync::Notify, sync::oneshot};"),
         ("crates", "src/journal/a.rs", "use serde;", "use std::mem;\nmod serde;"),
         ("file_doc", "src/engine/a.rs", "use std::mem;\n", "//! What it is.\nuse std::mem;\n"),
+        (
+            "item_doc",
+            "src/engine/a.rs",
+            "pub fn f() {}",
+            "/// Does.\n#[must_use]\npub fn f() {}\nfn g() {}\npub mod h;",
+        ),
         ("file_length", "src/engine/a.rs", lines(601), lines(600)),
         ("function_length", "src/engine/a.rs", function(69), function(68)),
         ("function_length", "src/engine/a.rs", function(80), commented),
