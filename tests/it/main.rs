@@ -5,5 +5,7 @@ mod domain_effects;
 mod domain_model;
 mod domain_refusals;
 mod engine;
+mod http_contract;
+mod http_edge;
 mod naive_books;
 mod tidy;
