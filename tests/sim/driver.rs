@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use munim::disk::Disk;
-use munim::domain::ids::{AccountNo, Seq};
+use munim::domain::ids::Seq;
 use munim::engine::command::{IdempotencyKey, Origin};
 use munim::engine::history::{Reach, ReadError};
 use munim::engine::recovery::{self, Parts, STORE_FILE};
@@ -366,8 +366,7 @@ impl Run {
             match self.dice.below(if self.is_wild { 8 } else { 1 }) {
                 0..4 => self.command(),
                 4 => self.tick(),
-                5 => self.read_something(),
-                6 => self.table(),
+                5 | 6 => self.read_something(),
                 _ => self.hands.drift(&mut self.dice),
             }
         }
@@ -517,9 +516,4 @@ pub fn play(seed: u64) -> (Counters, [u8; 32]) {
     let mut run = Run::new(seed);
     let hash = run.play();
     (run.counters, hash)
-}
-
-/// An account number as the engine has it.
-pub fn no(account: u32) -> AccountNo {
-    AccountNo(account)
 }
