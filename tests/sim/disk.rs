@@ -214,6 +214,11 @@ impl SimDisk {
         self.world().has_power
     }
 
+    /// See [`SimDisk::set_full`].
+    pub fn is_full(&self) -> bool {
+        self.world().is_full
+    }
+
     /// Whether new space is refused: reservations and new files.
     pub fn set_full(&self, is_full: bool) {
         self.world().is_full = is_full;
