@@ -9,3 +9,4 @@ mod engine;
 mod fire;
 mod kill9;
 mod naive_books;
+mod tidy;
