@@ -1,5 +1,6 @@
 //! All integration tests of Munim in one binary: linking it once is cheaper than once per file.
 
+mod concurrency;
 mod domain_books;
 mod domain_effects;
 mod domain_model;
@@ -7,5 +8,7 @@ mod domain_refusals;
 mod engine;
 mod http_contract;
 mod http_edge;
+mod fire;
+mod kill9;
 mod naive_books;
 mod tidy;
