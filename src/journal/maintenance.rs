@@ -227,6 +227,8 @@ impl Maintenance {
         // redb cuts the file after its last sync: without this one, a power cut could give back
         // the longer file, which is not the one that the manifest is about to describe.
         disk.open(&name).and_then(|file| file.sync_data()).map_err(doing)?;
+        // Pages that redb left unused are zeros that were written ahead.
+        disk.release_zeros(&name).map_err(doing)?;
         let file_hash = disk.hash(&name).map_err(doing)?;
         let bytes = disk.open_frozen(&name).and_then(|file| file.len()).map_err(doing)?;
         Ok(SealedSegment {
