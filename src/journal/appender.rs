@@ -317,7 +317,7 @@ mod tests {
             assert_eq!((trailer.request, trailer.reply), (place as u64, &*reply));
             let run = holder(last).runs().find(|run| run.last_seq == last).unwrap();
             assert!(run.head.is_last && run.head.moment == Moment(100 + place as i64));
-            assert_eq!(holder(first).entry(first).unwrap().0.is_first, true);
+            assert!(holder(first).entry(first).unwrap().0.is_first);
         }
         assert!(blocks[0].entry(Seq(0)).is_none() && blocks[0].entry(blocks[0].last_seq().next()).is_none());
     }
