@@ -146,7 +146,8 @@ fn sweep_one(n: u64, kind: FaultKind, is_lasting: bool, seen: &mut Seen) {
         seen.unopened += 1;
         assert!(!run.disk.struck().is_empty(), "the books open when nothing is wrong");
     }
-    assert_eq!(run.disk.tally().retried_journal_syncs, 0, "a failed sync is never tried again");
+    let struck = run.disk.struck();
+    assert_eq!(run.disk.tally().retried_journal_syncs, 0, "a failed sync is never tried again: {struck:?}");
     run.crash();
     run.open();
     assert!(run.flush());

@@ -139,6 +139,8 @@ fn open_damaged(base: &Run, copy: &SimDisk, what: &str, seen: &mut Seen) {
             Ok(parts) => {
                 let is_rebuilt = parts.report.rebuilt_store;
                 run.take(parts);
+                // redb writes to a file when it closes it, and may assert then, too.
+                run.live = None;
                 Some(is_rebuilt)
             }
         }
