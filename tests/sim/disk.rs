@@ -424,7 +424,7 @@ impl SimFile {
                 self.note_before(page);
                 self.pages.remove(&page);
             }
-            if len % PAGE != 0 && self.pages.contains_key(&(len / PAGE)) {
+            if !len.is_multiple_of(PAGE) && self.pages.contains_key(&(len / PAGE)) {
                 self.note_before(len / PAGE);
                 self.page_mut(len / PAGE)[(len % PAGE) as usize..].fill(0);
             }
@@ -474,7 +474,7 @@ impl SimFile {
         self.lens = vec![len];
         self.len = len;
         self.pages.split_off(&len.div_ceil(PAGE));
-        if len % PAGE != 0
+        if !len.is_multiple_of(PAGE)
             && let Some(bytes) = self.pages.get_mut(&(len / PAGE))
         {
             bytes[(len % PAGE) as usize..].fill(0);
