@@ -231,13 +231,14 @@ impl Life {
         let accounts = &self.pool.accounts;
         let tally = Mutex::new(Tally::default());
         let (share, old_share) = (records.len().div_ceil(ASKERS).max(1), old.len().div_ceil(ASKERS).max(1));
-        let epoch = self.epoch;
+        let (epoch, address) = (self.epoch, server.address);
+        let connect = move || Client::connect(address).map_err(|error| format!("connect: {error}"));
         std::thread::scope(|scope| {
             let mut askers = Vec::new();
             for part in records.chunks_mut(share) {
                 let tally = &tally;
                 askers.push(scope.spawn(move || {
-                    let mut client = server.client()?;
+                    let mut client = connect()?;
                     let mut mine = Tally::default();
                     for record in part.iter_mut().filter(|record| !record.order.is_read()) {
                         settle(&mut client, accounts, record, epoch, &mut mine)?;
@@ -251,7 +252,7 @@ impl Life {
             }
             for part in old.chunks(old_share) {
                 askers.push(scope.spawn(move || {
-                    let mut client = server.client()?;
+                    let mut client = connect()?;
                     part.iter().try_for_each(|old| ask_old(&mut client, old))
                 }));
             }
