@@ -19,6 +19,8 @@ use super::loop_disk::LoopDisk;
 const ITEMS: i64 = 4_000;
 /// Batches that surely fill the segments reserved before the disk was full.
 const BATCHES_MAX: u32 = 4_000;
+/// The journal keeps two segments reserved, each with room for 64 MiB that wait to be written: 300 MiB.
+const DISK_MIB: u64 = 512;
 /// How soon writes must resume (issue 2: "within 5 s of space returning").
 const RESUME_MAX: Duration = Duration::from_secs(5);
 
@@ -121,7 +123,7 @@ fn one_round(disk: &LoopDisk, teller: &mut Teller) -> Result<String, String> {
 /// Fills the disk twice, kills the server, looks.
 pub fn fill_and_free() -> Result<String, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let disk = LoopDisk::make(folder.path(), 160)?;
+    let disk = LoopDisk::make(folder.path(), DISK_MIB)?;
     let flags = ["--segment-mib", "4", "--checkpoint-entries", "20000"].map(str::to_owned).to_vec();
     let place = Place { data: disk.mount.join("data"), aside: folder.path().to_path_buf(), flags };
     let outcome = (|| {
