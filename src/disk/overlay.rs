@@ -3,6 +3,7 @@
 //! Promise: not one byte of the folder below is written, created, renamed or removed. redb opens
 //! a file only by marking it as open; offline verify and sealed segments are read through this.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -96,12 +97,14 @@ impl StorageBackend for OverlayBackend {
         let below_len = changes.below_len;
         for page in offset / PAGE_BYTES..end.div_ceil(PAGE_BYTES) {
             let start = page * PAGE_BYTES;
-            if !changes.pages.contains_key(&page) {
-                let mut bytes = vec![0; PAGE_BYTES as usize].into_boxed_slice();
-                self.read_below(below_len, start, &mut bytes)?;
-                changes.pages.insert(page, bytes);
-            }
-            let bytes = changes.pages.get_mut(&page).expect("it was just inserted");
+            let bytes = match changes.pages.entry(page) {
+                Entry::Occupied(page) => page.into_mut(),
+                Entry::Vacant(page) => {
+                    let mut bytes = vec![0; PAGE_BYTES as usize].into_boxed_slice();
+                    self.read_below(below_len, start, &mut bytes)?;
+                    page.insert(bytes)
+                }
+            };
             let (from, to) = (start.max(offset), (start + PAGE_BYTES).min(end));
             bytes[(from - start) as usize..(to - start) as usize]
                 .copy_from_slice(&data[(from - offset) as usize..(to - offset) as usize]);

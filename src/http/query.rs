@@ -137,7 +137,7 @@ pub fn parse_at(text: &str) -> Option<At> {
     let is_shaped = bytes.len() >= 20
         && matches!(bytes[10], b'T' | b't')
         && !text.contains(['[', ' '])
-        && Day::parse(&text.get(..10)?).is_some();
+        && Day::parse(text.get(..10)?).is_some();
     let instant: jiff::Timestamp = if is_shaped { text.parse().ok()? } else { return None };
     Some(At::Moment(Moment(instant.as_microsecond())))
 }

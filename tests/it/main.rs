@@ -6,6 +6,8 @@ mod domain_effects;
 mod domain_model;
 mod domain_refusals;
 mod engine;
+mod http_contract;
+mod http_edge;
 mod fire;
 mod kill9;
 mod naive_books;

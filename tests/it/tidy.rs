@@ -87,10 +87,11 @@ pub struct Rule {
 }
 
 /// All rules.
-pub const RULES: [Rule; 13] = [
+pub const RULES: [Rule; 14] = [
     Rule { name: "imports", check: imports::check_folders },
     Rule { name: "crates", check: imports::check_crates },
     Rule { name: "file_doc", check: rules::file_doc },
+    Rule { name: "item_doc", check: rules::item_doc },
     Rule { name: "file_length", check: rules::file_length },
     Rule { name: "function_length", check: rules::function_length },
     Rule { name: "drawer_file", check: rules::drawer_file },
@@ -166,6 +167,27 @@ fn every_dependency_is_used_and_has_a_reason() {
     }
 }
 
+/// Documents and comments that send the reader to a file that is gone.
+#[test]
+fn files_named_in_documents_exist() {
+    let sources = source::read_repository();
+    let mut lost = Vec::new();
+    for source in sources.iter().filter(|source| !source.path.starts_with("tests/it/tidy")) {
+        for (number, line) in source.text.lines().enumerate() {
+            let is_said = !source.path.ends_with(".rs") || line.trim_start().starts_with("//");
+            let named = line.split('`').skip(1).step_by(2).filter(|word| is_said && word.ends_with(".rs"));
+            for name in named.filter(|name| !name.contains([' ', '*', '<'])) {
+                let name = name.trim_start_matches("../");
+                let is_there = |other: &Source| other.path == name || other.path.ends_with(&format!("/{name}"));
+                if !sources.iter().any(is_there) {
+                    lost.push(format!("{}:{}: {name}", source.path, number + 1));
+                }
+            }
+        }
+    }
+    assert!(lost.is_empty(), "named, but not there:\n{}", lost.join("\n"));
+}
+
 /// Rule, path, a snippet that breaks it, a twin that does not.
 type Snippet = (&'static str, &'static str, &'static str, &'static str);
 
@@ -180,7 +202,9 @@ fn every_rule_finds_what_it_forbids() {
     }
     let newcomer = Source::new("src/newcomer/a.rs", "fn f() {}");
     assert!(!imports::check_folders(&newcomer).is_empty(), "a new folder must be put into the table");
-    for rule in &RULES {
+    assert!(!rules::drawer_file(&Source::new("src/engine/util.rs", "")).is_empty());
+    assert_eq!(rules::drawer_file(&Source::new("src/engine/utility.rs", "")), []);
+    for rule in RULES.iter().filter(|rule| rule.name != "drawer_file") {
         assert!(snippets.iter().any(|snippet| snippet.0 == rule.name), "no bad snippet for {}", rule.name);
     }
 }
@@ -216,10 +240,15 @@ fn bad_snippets() -> Vec<Snippet> {
         ("crates", "src/engine/a.rs", "use tokio::{net, sync};", "use tokio::{sync::Notify, sync::oneshot};"),
         ("crates", "src/journal/a.rs", "use serde;", "use std::mem;\nmod serde;"),
         ("file_doc", "src/engine/a.rs", "use std::mem;\n", "//! What it is.\nuse std::mem;\n"),
+        (
+            "item_doc",
+            "src/engine/a.rs",
+            "pub fn f() {}",
+            "/// Does.\n#[must_use]\npub fn f() {}\nfn g() {}\npub mod h;",
+        ),
         ("file_length", "src/engine/a.rs", lines(601), lines(600)),
         ("function_length", "src/engine/a.rs", function(69), function(68)),
         ("function_length", "src/engine/a.rs", function(80), commented),
-        ("drawer_file", "src/engine/util.rs", "", ""),
         ("unfinished", "src/engine/a.rs", concat!("fn f() { to", "do!() }"), "fn f() { todos() }"),
         ("unfinished", "docs/a.md", concat!("This is enough for", " now."), "This is enough for nowhere."),
         ("unfinished", "src/engine/a.rs", concat!("// FIX", "ME: later"), "// Fixed."),

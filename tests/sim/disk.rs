@@ -214,6 +214,11 @@ impl SimDisk {
         self.world().has_power
     }
 
+    /// See [`SimDisk::set_full`].
+    pub fn is_full(&self) -> bool {
+        self.world().is_full
+    }
+
     /// Whether new space is refused: reservations and new files.
     pub fn set_full(&self, is_full: bool) {
         self.world().is_full = is_full;
@@ -392,7 +397,7 @@ impl SimFile {
                 self.note_before(page);
                 self.pages.remove(&page);
             }
-            if len % PAGE != 0 && self.pages.contains_key(&(len / PAGE)) {
+            if !len.is_multiple_of(PAGE) && self.pages.contains_key(&(len / PAGE)) {
                 self.note_before(len / PAGE);
                 self.page_mut(len / PAGE)[(len % PAGE) as usize..].fill(0);
             }
@@ -442,7 +447,7 @@ impl SimFile {
         self.lens = vec![len];
         self.len = len;
         self.pages.split_off(&len.div_ceil(PAGE));
-        if len % PAGE != 0
+        if !len.is_multiple_of(PAGE)
             && let Some(bytes) = self.pages.get_mut(&(len / PAGE))
         {
             bytes[(len % PAGE) as usize..].fill(0);

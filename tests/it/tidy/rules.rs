@@ -23,6 +23,27 @@ pub fn file_doc(source: &Source) -> Findings {
     if is_silent { vec![(1, "the file does not open with `//!`".to_owned())] } else { Vec::new() }
 }
 
+/// Every public item says what it is, with units, ranges and errors. Modules say it in their own
+/// file; the fields of an enum's case are described by the line of the case.
+pub fn item_doc(source: &Source) -> Findings {
+    if !source.is_product() {
+        return Vec::new();
+    }
+    let lines: Vec<&str> = source.text.lines().collect();
+    let mut findings = Vec::new();
+    for (number, code) in source.code.lines().enumerate() {
+        let Some(item) = code.trim_start().strip_prefix("pub ") else { continue };
+        if item.starts_with("use ") || item.starts_with("mod ") {
+            continue;
+        }
+        let above = lines[..number].iter().rev().map(|line| line.trim()).find(|line| !line.starts_with('#'));
+        if !above.is_some_and(|line| line.starts_with("///") || line.ends_with(")]")) {
+            findings.push((number + 1, format!("`pub {}` has no doc comment", item.trim())));
+        }
+    }
+    findings
+}
+
 /// No file is longer than people read.
 pub fn file_length(source: &Source) -> Findings {
     if !source.path.ends_with(".rs") {
