@@ -36,11 +36,12 @@ fn a_thousand_concurrent_requests_with_one_key_post_once() {
     let mut client = server.client().unwrap();
     let pair = open_pair(&mut client);
     let body = transfer(&pair, "12.34");
+    let address = server.address;
     let answers: Vec<Answer> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut clients: Vec<Client> = (0..125).map(|_| server.client().unwrap()).collect();
+                    let mut clients: Vec<Client> = (0..125).map(|_| Client::connect(address).unwrap()).collect();
                     let request = Request::post("/v1/transfers", Some("the-one"), body.as_str());
                     for client in &mut clients {
                         client.send(&request).expect("the server reads");

@@ -4,7 +4,7 @@
 //! again after it, and everything else has been settled.
 //!
 //! 1. Recording clients load the server; at a random moment it is struck.
-//! 2. It is started again; now and then it is killed in the middle of that, and started once more.
+//! 2. It is started again; now and then it is struck in the middle of that, and started once more.
 //! 3. `durable_seq` must not be below anything that was ever shown.
 //! 4. Every acknowledged command of this outage, and a sample of all earlier ones, answers the same bytes again.
 //!    Every unacknowledged command is sent again with its key: it was whole (a replay) or not at all (done now).
@@ -75,7 +75,7 @@ pub struct Pace {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub outages: u64,
-    pub killed_in_recovery: u64,
+    pub struck_in_recovery: u64,
     pub acknowledged: u64,
     pub reads: u64,
     pub in_flight: u64,
@@ -143,7 +143,7 @@ impl Life {
         };
         let mut records = self.load(server, outage)?;
         self.tally.outages += 1;
-        let server = self.restart()?;
+        let server = self.restart(outage)?;
         let mut client = server.client()?;
         let status = client.get("/v1/status").map_err(|error| format!("status: {error}"))?;
         let durable: u64 = status.json()["durable_seq"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -214,12 +214,12 @@ impl Life {
     }
 
     /// Starts the server again; one time in three it dies first while it recovers.
-    fn restart(&mut self) -> Result<Server, String> {
+    fn restart(&mut self, outage: &mut dyn Outage) -> Result<Server, String> {
         while self.rng.random_ratio(1, 3) {
             let starting = Server::spawn(&self.place)?;
             std::thread::park_timeout(Duration::from_micros(self.rng.random_range(500..60_000)));
-            starting.kill9();
-            self.tally.killed_in_recovery += 1;
+            outage.strike(starting)?;
+            self.tally.struck_in_recovery += 1;
         }
         Server::start(&self.place)
     }
@@ -231,13 +231,14 @@ impl Life {
         let accounts = &self.pool.accounts;
         let tally = Mutex::new(Tally::default());
         let (share, old_share) = (records.len().div_ceil(ASKERS).max(1), old.len().div_ceil(ASKERS).max(1));
-        let epoch = self.epoch;
+        let (epoch, address) = (self.epoch, server.address);
+        let connect = move || Client::connect(address).map_err(|error| format!("connect: {error}"));
         std::thread::scope(|scope| {
             let mut askers = Vec::new();
             for part in records.chunks_mut(share) {
                 let tally = &tally;
                 askers.push(scope.spawn(move || {
-                    let mut client = server.client()?;
+                    let mut client = connect()?;
                     let mut mine = Tally::default();
                     for record in part.iter_mut().filter(|record| !record.order.is_read()) {
                         settle(&mut client, accounts, record, epoch, &mut mine)?;
@@ -251,7 +252,7 @@ impl Life {
             }
             for part in old.chunks(old_share) {
                 askers.push(scope.spawn(move || {
-                    let mut client = server.client()?;
+                    let mut client = connect()?;
                     part.iter().try_for_each(|old| ask_old(&mut client, old))
                 }));
             }

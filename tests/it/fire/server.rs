@@ -41,7 +41,7 @@ impl Place {
     /// The log's lines that nobody may expect: errors and panics.
     pub fn alarms(&self) -> Vec<String> {
         let text = fs::read_to_string(self.log()).unwrap_or_default();
-        let is_alarm = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        let is_alarm = |line: &&str| line.contains("ERROR") || line.contains("panicked at");
         text.lines().filter(is_alarm).map(str::to_owned).collect()
     }
 
