@@ -60,6 +60,8 @@ struct Ground {
 
 impl Core {
     /// Writes a checkpoint. `wait` returns once a seq is durable, or false when it never will be.
+    /// Between its steps, with nothing locked, it is called with [`Seq::NONE`]: a breath, in which
+    /// other commands may run.
     ///
     /// # Errors
     /// [`CheckpointError`]; the books are unharmed and what was staged is kept.
@@ -87,6 +89,7 @@ impl Core {
         let mut chunks = 0;
         let mut rows: Vec<Account> = Vec::with_capacity(ACCOUNTS_PER_CHUNK as usize);
         for chunk in 0.. {
+            let _ = wait(Seq::NONE);
             self.copy_chunk(chunk, &mut rows);
             if rows.is_empty() {
                 break;
@@ -97,6 +100,7 @@ impl Core {
             }
         }
         self.stage_the_rest(&mut staged);
+        let _ = wait(Seq::NONE);
         transaction.holds(staged.holds.opened.iter().copied(), staged.holds.resolved.iter().copied())?;
         transaction.resolutions(&staged.holds.fates.iter().map(resolution).collect::<Vec<_>>())?;
         transaction.anchors(&staged.anchors)?;

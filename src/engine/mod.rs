@@ -135,6 +135,9 @@ pub struct Core {
     staged: Mutex<Staged>,
     /// Rows of the segment whose key table is being written.
     retired: Mutex<Option<RetiredKeys>>,
+    /// The segment whose key table the store refused.
+    untabled: Mutex<Option<SegmentInfo>>,
+    key_retention_days: u32,
     rolled: crossbeam::channel::Sender<SegmentInfo>,
     rolled_inbox: crossbeam::channel::Receiver<SegmentInfo>,
     is_closing: AtomicBool,
@@ -175,6 +178,8 @@ impl Core {
             checkpoint_seq: AtomicU64::new(0),
             staged: Mutex::default(),
             retired: Mutex::default(),
+            untabled: Mutex::default(),
+            key_retention_days: options.key_retention_days,
             rolled,
             rolled_inbox,
             is_closing: AtomicBool::new(false),

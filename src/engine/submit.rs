@@ -170,7 +170,7 @@ impl Core {
         };
         let reversible = match self.reversible(&original, reach) {
             Ok(reversible) => reversible,
-            Err(error) => return Ok(Err(error.into())),
+            Err(not_yet) => return Ok(Err(not_yet)),
         };
         let decided = self.commit_reversal(seq, &reversible, reason, origin, &probe)?;
         Ok(Ok(self.say(decided, origin, |core, entry, placed| {
@@ -354,13 +354,17 @@ impl Core {
     }
 
     /// What a reversal must know of its original: is it posted, and was it reversed?
-    fn reversible(&self, original: &Located, reach: Reach) -> Result<Reversible, ReadError> {
+    fn reversible(&self, original: &Located, reach: Reach) -> Result<Reversible, NotYet> {
         let entry = original.transfer().expect("the caller found a transfer");
         let fates = self.fates(original.seq)?;
         let resolution = fates.iter().find(|(_, fate)| *fate == Fate::Posted);
         let posted = match (entry.op, resolution) {
             (TransferOp::Posted, _) => Some(entry.amount),
-            (TransferOp::Pending { .. }, Some((by, _))) if self.watermark.covers(*by) => {
+            // How much was posted stands in the resolution's entry.
+            (TransferOp::Pending { .. }, Some((by, _))) if !self.watermark.covers(*by) => {
+                return Err(NotYet::WaitFor(*by));
+            }
+            (TransferOp::Pending { .. }, Some((by, _))) => {
                 self.history.entry(*by, reach)?.and_then(|located| located.transfer().map(|entry| entry.amount))
             }
             _ => None,
@@ -409,7 +413,9 @@ impl Core {
                 Reply::Transfer { view: Box::new(view), created: false }
             }
             (Outcome::AccountOpened, Entry::AccountOpened(entry)) => {
-                let row = crate::domain::apply::open_account(entry, Default::default(), last.seq, last.date);
+                // Its line in the general ledger never changes, and the entry does not name it.
+                let gl = self.account_row(entry.account).map(|row| row.gl).unwrap_or_default();
+                let row = crate::domain::apply::open_account(entry, gl, last.seq, last.date);
                 let cold = Arc::new(entry.cold.clone());
                 let view = AccountView { no: Some(entry.account), account: row, code: entry.code, cold };
                 Reply::Account { view: Box::new(view), created: true }

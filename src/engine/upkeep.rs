@@ -13,7 +13,8 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::domain::ids::Moment;
 use crate::domain::transfer::Resolution;
-use crate::journal::{Maintenance, SegmentInfo, Writer};
+use crate::journal::{Maintenance, Writer};
+use crate::store::StoreError;
 
 use super::command::Origin;
 use super::commit::Probe;
@@ -137,33 +138,37 @@ impl Core {
         }
     }
 
-    /// The next segment whose keys wait for their table.
-    fn next_rolled(&self) -> Option<SegmentInfo> {
-        self.rolled_inbox.try_recv().ok()
+    /// Moves the keys of the next segment that has ended into their table, and drops tables that are
+    /// older than the retention. Returns whether there was one to move.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the keys stay in memory, and the next call tries again.
+    pub fn table_rolled(&self) -> Result<bool, StoreError> {
+        let Some(segment) = self.untabled.lock().take().or_else(|| self.rolled_inbox.try_recv().ok()) else {
+            return Ok(false);
+        };
+        // The last entries of the segment are durable before it is rolled.
+        if let Err(error) = self.table_keys(segment.first_seq, segment.last_seq) {
+            *self.untabled.lock() = Some(segment);
+            return Err(error);
+        }
+        let retention = i64::from(self.key_retention_days) * 86_400 * 1_000_000;
+        if let Err(error) = self.store.drop_key_tables(Moment(self.clock.now().0 - retention)) {
+            tracing::warn!(%error, "could not drop old key tables");
+        }
+        Ok(true)
     }
 }
 
 fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
     let mut last = Instant::now();
-    let mut waiting: Option<SegmentInfo> = None;
     let mut rest = TICK;
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         rest = TICK;
-        core.scrub_step();
-        waiting = waiting.or_else(|| core.next_rolled());
-        if let Some(segment) = waiting.take() {
-            // The last entries of the segment are durable before it is rolled.
-            if let Err(error) = core.table_keys(segment.first_seq, segment.last_seq) {
-                tracing::warn!(%error, "could not write a segment's key table; they stay in memory");
-                waiting = Some(segment);
-                rest = STORE_RETRY;
-                continue;
-            }
-            let retention = i64::from(options.key_retention_days) * 86_400 * 1_000_000;
-            let oldest = Moment(core.clock.now().0 - retention);
-            if let Err(error) = core.store.drop_key_tables(oldest) {
-                tracing::warn!(%error, "could not drop old key tables");
-            }
+        if let Err(error) = core.table_rolled() {
+            tracing::warn!(%error, "could not write a segment's key table; they stay in memory");
+            rest = STORE_RETRY;
+            continue;
         }
         let entries = core.entries_since_checkpoint();
         let is_due = entries >= options.checkpoint_entries

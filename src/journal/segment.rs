@@ -13,9 +13,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{
-    Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError,
-};
+use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::JournalError;
 use super::appender::Position;
@@ -238,7 +236,12 @@ impl LiveSegment {
         let tx = begin_write(&db)?;
         tx.open_table(META).map_err(redb::Error::from)?.insert(FOOTER, &*footer).map_err(redb::Error::from)?;
         tx.commit().map_err(redb::Error::from)?;
+        // redb's close writes and syncs too, and has nobody to tell when that fails.
         drop(db);
+        if self.has_failed.load(Ordering::Acquire) {
+            let failed = std::io::Error::other("a write or sync failed at the close");
+            return Err(JournalError::io("close a segment", failed));
+        }
         Ok(())
     }
 
@@ -346,7 +349,8 @@ impl OpenSealed {
     pub(super) fn open(disk: &dyn Disk, first_seq: Seq) -> Result<OpenSealed, JournalError> {
         let file = segment_name(first_seq);
         let backend = disk.open_frozen(&file).map_err(|source| JournalError::io("open a sealed segment", source))?;
-        let read = || -> Result<(Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Database), redb::Error> {
+        type Parts = (Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Database);
+        let read = || -> Result<Parts, redb::Error> {
             let db = open_database(AnyBackend::new(backend), SEALED_CACHE_BYTES)?;
             let tx = db.begin_read()?;
             let footer = tx.open_table(META)?.get(FOOTER)?.and_then(|value| Footer::decode(value.value()));

@@ -1,5 +1,7 @@
 //! Logs. Nothing of the books is logged: no names, texts, tokens or bodies.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -29,6 +31,8 @@ impl std::str::FromStr for LogFormat {
 pub fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("MUNIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people at a terminal; in a file they break up the words that somebody searches for.
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     // Fails only when a log was started before, and then that one goes on.
     let _ = match format {
         LogFormat::Text => lines.with_target(false).try_init(),

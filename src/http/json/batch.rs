@@ -282,19 +282,18 @@ fn lines(text: &str, resolver: &impl Resolver) -> Outcome<Vec<BatchItem>> {
             return Err(too_many());
         }
         let wire = serde_json::from_str::<Wire<'_>>(line).ok();
-        let item = match wire.map(|wire| fast_item(wire, resolver)).transpose()?.flatten() {
-            Some(item) => item,
-            None => {
-                let pointer = format!("/transfers/{}", items.len());
-                let tree = Tree::read(line).map_err(|error| {
-                    if error.is_data() {
-                        of_serde(&error, &pointer)
-                    } else {
-                        malformed(format!("Line {number} of the body is not JSON at column {}.", error.column()))
-                    }
-                })?;
-                slow_item(tree, pointer, resolver, &mut errors)?
-            }
+        let item = if let Some(item) = wire.map(|wire| fast_item(wire, resolver)).transpose()?.flatten() {
+            item
+        } else {
+            let pointer = format!("/transfers/{}", items.len());
+            let tree = Tree::read(line).map_err(|error| {
+                if error.is_data() {
+                    of_serde(&error, &pointer)
+                } else {
+                    malformed(format!("Line {number} of the body is not JSON at column {}.", error.column()))
+                }
+            })?;
+            slow_item(tree, pointer, resolver, &mut errors)?
         };
         items.push(item);
         if errors.len() >= ERRORS_MAX {

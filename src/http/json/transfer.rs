@@ -179,6 +179,7 @@ struct Sides<'a> {
     credit: &'a str,
 }
 
+#[derive(Clone, Copy)]
 struct Terms {
     amount: Option<Decimal>,
     code: u32,
