@@ -193,13 +193,14 @@ impl Clock {
     }
 
     fn report(&self, what: &str) {
-        let (wall, cpu) = (self.wall.elapsed(), cpu_time() - self.cpu);
+        let (wall, cpu) = (self.wall.elapsed(), cpu_time().checked_sub(self.cpu).unwrap());
         println!("{what}: {:.1} ms, CPU {:.1} ms", wall.as_secs_f64() * 1e3, cpu.as_secs_f64() * 1e3);
     }
 }
 
 fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    #[expect(unsafe_code, reason = "std has no clock of the process's processor time")]
     // SAFETY: the pointer is to a timespec of our own, which outlives the call.
     let code = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     assert_eq!(code, 0, "every Linux has a CPU clock");

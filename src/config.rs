@@ -68,3 +68,15 @@ pub const INTERACTIVE_MAX: usize = 16_384;
 
 /// Batches that wait for a batch thread: 64 of 10,000 are half a second of work.
 pub const BULK_QUEUE_MAX: usize = 64;
+
+/// Time for a request's body to arrive: 8 MiB in it are 280 KiB/s, less than a poor mobile link gives.
+pub const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Bytes of batch bodies in memory at once: sixteen of the largest.
+pub const BATCH_BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Transfers shown in one voucher: all that one command can make.
+pub const VOUCHER_ROWS_MAX: usize = BATCH_ITEMS_MAX;
+
+/// Background operations that are remembered; the oldest finished one makes room.
+pub const OPERATIONS_MAX: usize = 64;

@@ -1,6 +1,6 @@
 //! Munim: the books of a small lender in one process.
 
-//pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod disk;
 pub mod domain;

@@ -87,6 +87,7 @@ fn post(url: &str, path: &str) -> Result<(Client, Answer), super::import::client
         first_wait: Duration::from_millis(100),
         wait_max: Duration::from_secs(1),
         give_up_after: Duration::from_secs(5),
+        answer_within: Duration::from_secs(30),
     };
     let mut client = Client::new(url, None, patience)?;
     let answer = client.call(Call { path, post: Some(("", &Bytes::from_static(b"{}"))) })?;

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 
@@ -12,7 +14,7 @@ use crate::engine::Engine;
 
 use super::demo_data::{DEMO_ACCOUNTS_CSV, DEMO_TRANSFERS_CSV};
 use super::import::{self, ImportArgs};
-use super::serve::{self, ServeArgs};
+use super::serve::{self, ServeArgs, Stop};
 use super::{EXIT_BAD, fail};
 
 /// Arguments of `munim demo`.
@@ -37,29 +39,26 @@ pub fn run(args: &DemoArgs) -> ExitCode {
         Err(error) => return fail(&error),
     };
     crate::telemetry::start_log(serve_args.log_format);
-    let engine = match serve::start(&args.data, &serve_args.engine, false) {
-        Ok(engine) => engine,
-        Err(error) => return fail(&error),
-    };
-    let loading = std::sync::Arc::clone(&engine);
+    let stop = Stop::default();
+    let is_complete = Arc::new(AtomicBool::new(false));
     let (folder, load_only) = (args.data.clone(), args.load_only);
-    let listen = if args.load_only { SocketAddr::from(([127, 0, 0, 1], 0)) } else { args.listen };
-    let status = serve::serve(&engine, listen, &serve_args, move |address| {
+    let (stopping, completed) = (stop.clone(), Arc::clone(&is_complete));
+    let served = serve::serve(&serve_args, &stop, move |engine, address| {
         // The demo is loaded the way any books are: by importing files through the API.
-        let load = move || {
-            let loaded = load(&folder, address).and_then(|()| say(&loading, address, load_only));
-            let failed = loaded.is_err();
-            if let Err(error) = loaded {
-                let _ = fail(&error);
-            }
-            if load_only || failed {
-                crate::http::server::stop();
-            }
-        };
-        std::thread::spawn(load);
+        let loaded = load(&folder, address).and_then(|()| say(engine, address, load_only));
+        completed.store(loaded.is_ok(), Ordering::Release);
+        if let Err(error) = &loaded {
+            let _ = fail(error);
+        }
+        if load_only || loaded.is_err() {
+            stopping.stop();
+        }
     });
-    let complete = engine.status().appended_seq.0 > 20_000;
-    if complete { status } else { ExitCode::from(EXIT_BAD) }
+    match served {
+        Err(error) => fail(&error),
+        Ok(()) if is_complete.load(Ordering::Acquire) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(EXIT_BAD),
+    }
 }
 
 fn serve_args(args: &DemoArgs) -> Result<ServeArgs, clap::Error> {
@@ -70,7 +69,7 @@ fn serve_args(args: &DemoArgs) -> Result<ServeArgs, clap::Error> {
     }
     let mut serve_args = <Defaults as clap::Parser>::try_parse_from(["munim"])?.serve;
     serve_args.data.clone_from(&args.data);
-    serve_args.listen = args.listen;
+    serve_args.listen = if args.load_only { SocketAddr::from(([127, 0, 0, 1], 0)) } else { args.listen };
     Ok(serve_args)
 }
 

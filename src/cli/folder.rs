@@ -40,6 +40,9 @@ pub struct EngineArgs {
     /// Delay every sync by so many milliseconds: for measuring what a slow disk does to answers.
     #[arg(long, hide = true, default_value_t = 0)]
     pub sync_delay_ms: u64,
+    /// Let the clock run so many times as fast: for measuring books of many business days.
+    #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    pub clock_speed: i64,
     /// Threads that parse and decide batches (default: half the cores).
     #[arg(long, env = "MUNIM_BULK_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub bulk_threads: Option<u16>,

@@ -2,13 +2,14 @@
 //! answer is bad, 2 wrong use, 3 could not run, 4 the storage failed in this boot.
 
 pub mod bench;
-
-
+pub mod clock;
+pub mod demo;
 pub mod demo_data;
-
+pub mod export;
 pub mod folder;
+pub mod hooks;
 pub mod import;
-
+pub mod serve;
 pub mod verify;
 
 use std::io::Write;

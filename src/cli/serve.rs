@@ -2,19 +2,23 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
-use crate::disk::DelayDisk;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+
+use crate::disk::{DelayDisk, Disk};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
-use crate::http::server;
+use crate::http::Edge;
+use crate::http::accept::AcceptLimits;
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
-use super::{EXIT_STORAGE_FAILED, fail};
+use super::{EXIT_STORAGE_FAILED, fail, hooks};
 
 /// Arguments of `munim serve`.
 #[derive(Clone, Debug, Args)]
@@ -46,36 +50,113 @@ pub struct ServeArgs {
 #[must_use]
 pub fn run(args: &ServeArgs) -> ExitCode {
     crate::telemetry::start_log(args.log_format);
-    let engine = match start(&args.data, &args.engine, args.accept_storage_failure) {
-        Ok(engine) => engine,
-        Err(error @ FolderError::StorageFailed { .. }) => {
-            let _ = fail(&error);
-            return ExitCode::from(EXIT_STORAGE_FAILED);
+    match serve(args, &Stop::default(), |_, _| {}) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ServeError::Folder(error)) => {
+            let is_storage = matches!(error, FolderError::StorageFailed { .. });
+            let status = fail(&error);
+            if is_storage { ExitCode::from(EXIT_STORAGE_FAILED) } else { status }
         }
-        Err(error) => return fail(&error),
-    };
-    let said = |address: SocketAddr| {
-        let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-        let _ = std::io::stdout().flush();
-    };
-    serve(&engine, args.listen, args, said)
+        Err(error) => fail(&error),
+    }
 }
 
-/// Opens a folder and starts its engine.
+/// Why a folder is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The address cannot be listened on.
+    #[error("could not listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// The address is not one that is served.
+    #[error(transparent)]
+    Address(#[from] crate::http::ServeError),
+    /// A thread or a signal handler could not be set up.
+    #[error("could not start serving")]
+    Start(#[from] std::io::Error),
+}
+
+/// Asks a running server of this process to stop, as a signal would.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Notify>);
+
+impl Stop {
+    /// Stops it.
+    pub fn stop(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Serves a folder until a signal or `stop`. The address answers health checks while the books are
+/// being opened; `ready` is called, on a thread of its own, once they are.
 ///
 /// # Errors
-/// [`FolderError`].
-pub fn start(folder: &Path, args: &EngineArgs, accept_storage_failure: bool) -> Result<Arc<Engine>, FolderError> {
-    let disk = open_to_write(folder, accept_storage_failure)?;
-    let delay = std::time::Duration::from_millis(args.sync_delay_ms);
+/// [`ServeError`].
+pub fn serve(
+    args: &ServeArgs,
+    stop: &Stop,
+    ready: impl FnOnce(&Arc<Engine>, SocketAddr) + Send + 'static,
+) -> Result<(), ServeError> {
+    let workers = args.workers.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    // Locked before anything listens: a second server on the folder must not answer first.
+    let disk = open_to_write(&args.data, args.accept_storage_failure)?;
+    let runtimes = Runtimes::start(workers)?;
+    let (closing, closed) = watch::channel(false);
+    let edge = Edge::new();
+    let listen = |source| ServeError::Listen(args.listen, source);
+    let listener = runtimes.main().block_on(TcpListener::bind(args.listen)).map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let limits = AcceptLimits::with_connections_max(args.connections_max as usize);
+    let serving = crate::http::serve(listener, runtimes.handles(), Arc::clone(&edge), limits, closed);
+    let mut serving = runtimes.main().spawn(serving);
+    let engine = match open_engine(disk, args) {
+        Ok(engine) => engine,
+        Err(error) => {
+            runtimes.end();
+            return Err(error.into());
+        }
+    };
+    edge.open(hooks::books(&engine));
+    // Nobody may be reading; that is no reason not to serve.
+    let _ = writeln!(std::io::stdout(), "listening on http://{address}").and_then(|()| std::io::stdout().flush());
+    let for_ready = Arc::clone(&engine);
+    std::thread::Builder::new().name("ready".into()).spawn(move || ready(&for_ready, address))?;
+    let ended = runtimes.main().block_on(async {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            ended = &mut serving => return Ok::<_, std::io::Error>(Some(ended)),
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+            () = stop.0.notified() => {}
+        }
+        tracing::info!("draining: no new connections, requests in flight are finished");
+        edge.drain();
+        // Every receiver is gone only when serving has ended by itself.
+        let _ = closing.send(true);
+        Ok(Some((&mut serving).await))
+    });
+    engine.shut_down();
+    runtimes.end();
+    match ended? {
+        Some(Ok(served)) => Ok(served?),
+        Some(Err(error)) => Err(ServeError::Start(std::io::Error::other(error))),
+        None => Ok(()),
+    }
+}
+
+fn open_engine(disk: Arc<dyn Disk>, args: &ServeArgs) -> Result<Arc<Engine>, FolderError> {
+    let delay = std::time::Duration::from_millis(args.engine.sync_delay_ms);
     let disk = if delay.is_zero() { disk } else { Arc::new(DelayDisk::over(disk, delay)) };
-    let options = args.options(folder)?;
+    let options = args.engine.options(&args.data)?;
     let started = std::time::Instant::now();
-    let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default()))
-        .map_err(|source| FolderError::Open { folder: folder.to_path_buf(), source: Box::new(source) })?;
+    let time = Box::new(SystemTimeSource::running(args.engine.clock_speed));
+    let engine = Engine::start(&disk, &options, time)
+        .map_err(|source| FolderError::Open { folder: args.data.clone(), source: Box::new(source) })?;
     let report = engine.recovery;
     tracing::info!(
-        recovery.ms = started.elapsed().as_millis() as u64,
+        recovery.ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         recovery.checkpoint_seq = report.checkpoint_seq.0,
         recovery.replayed = report.replayed,
         recovery.rebuilt_store = report.rebuilt_store,
@@ -84,14 +165,26 @@ pub fn start(folder: &Path, args: &EngineArgs, accept_storage_failure: bool) -> 
     Ok(engine)
 }
 
-/// Serves an engine until a signal, then drains and shuts down.
-pub fn serve(engine: &Arc<Engine>, listen: SocketAddr, args: &ServeArgs, said: impl FnOnce(SocketAddr)) -> ExitCode {
-    let workers = args.workers.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let options = server::ServerOptions { workers, connections_max: args.connections_max as usize };
-    let served = server::run(engine, listen, &options, said);
-    engine.shut_down();
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+/// The threads that serve connections.
+struct Runtimes {
+    main: tokio::runtime::Runtime,
+}
+
+impl Runtimes {
+    fn start(workers: usize) -> std::io::Result<Runtimes> {
+        let main = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+        Ok(Runtimes { main })
+    }
+
+    fn main(&self) -> &tokio::runtime::Runtime {
+        &self.main
+    }
+
+    fn handles(&self) -> Vec<tokio::runtime::Handle> {
+        vec![self.main.handle().clone()]
+    }
+
+    fn end(self) {
+        self.main.shutdown_timeout(std::time::Duration::from_secs(5));
     }
 }

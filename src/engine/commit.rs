@@ -1,6 +1,6 @@
 //! The write path. Nothing else appends to the journal.
 //!
-//! 1. What needs the disk was fetched before (`prepare.rs`); a generation tells whether it still holds.
+//! 1. What needs the disk was fetched before (`submit.rs`); a generation tells whether it still holds.
 //! 2. Locks, ascending: directory, account shards, key shards, sequencer.
 //! 3. Idempotency look-up, then `decide`: a reject, or entries.
 //! 4. Still under the locks: the sequencer gives the seqs, the record goes to the open block, `apply`, unlock.

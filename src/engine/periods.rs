@@ -82,7 +82,7 @@ mod tests {
     fn a_reopening_goes_back_to_the_closing_before_it() {
         let mut book = PeriodBook::default();
         let today = Day(100);
-        let mut close = |book: &mut PeriodBook, day: u16| {
+        let close = |book: &mut PeriodBook, day: u16| {
             book.check_close(Day(day), today).map(|()| book.apply(Seq(u64::from(day)), Moment(0), Some(Day(day)), None))
         };
         assert!(close(&mut book, 30).is_ok());

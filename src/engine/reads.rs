@@ -256,7 +256,7 @@ impl Walk<'_> {
 
     /// Walks down from `seq` to what is durable for this read.
     fn first_durable(&self, _account: AccountNo, seq: Seq) -> Result<Option<Located>, ReadError> {
-        if seq == Seq::NONE || seq > self.core.watermark.durable() {
+        if seq == Seq::NONE || !self.core.watermark.covers(seq) {
             return Ok(None);
         }
         self.entry(seq)

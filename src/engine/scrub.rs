@@ -43,7 +43,8 @@ impl Core {
                     scrub.damage = Some((seq, error.to_string()));
                 }
                 // On to the next segment: this one needs a person.
-                let after = |segment: &&crate::journal::SegmentInfo| segment.first_seq <= next && next <= segment.last_seq;
+                let after =
+                    |segment: &&crate::journal::SegmentInfo| segment.first_seq <= next && next <= segment.last_seq;
                 self.journal.segments().iter().find(after).map_or(sealed_end.0 + 1, |segment| segment.last_seq.0 + 1)
             }
         };

@@ -70,10 +70,9 @@ impl Core {
     pub fn execute(&self, command: &Command, origin: &Origin, reach: Reach) -> Result<Pending, NotYet> {
         self.check_open()?;
         loop {
-            match self.attempt(command, origin, reach) {
-                Ok(pending) => return pending,
-                // Keys moved into the store meanwhile, or the account's texts changed: fetch again.
-                Err(Stale) => {}
+            // Stale: keys moved into the store meanwhile, or the account's texts changed: fetch again.
+            if let Ok(pending) = self.attempt(command, origin, reach) {
+                return pending;
             }
         }
     }
@@ -305,7 +304,7 @@ impl Core {
             return Err(NotYet::WaitFor(seq));
         }
         let original = self.history.entry(seq, reach)?;
-        Ok((probe, original.filter(|found| is_transfer(found))))
+        Ok((probe, original.filter(is_transfer)))
     }
 
     fn probe_batch(&self, batch: &Batch, origin: &Origin, reach: Reach) -> Result<BatchProbe, NotYet> {

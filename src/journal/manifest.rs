@@ -75,7 +75,7 @@ impl Manifest {
     fn parse(text: &str) -> Option<Manifest> {
         let (body, check) = text.strip_suffix('\n')?.rsplit_once('\n')?;
         let check = unhex(check.strip_prefix("check ")?)?;
-        let covered = &text[..body.len() + 1];
+        let covered = &text[..=body.len()];
         if *blake3::hash(covered.as_bytes()).as_bytes() != check {
             return None;
         }

@@ -185,11 +185,11 @@ impl JournalError {
     /// Whether it only says that a disk is full.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
-        let source = match self {
-            JournalError::Io { source, .. }
-            | JournalError::Redb(redb::Error::Io(source))
-            | JournalError::Unreadable { source: redb::Error::Io(source), .. } => source,
-            _ => return false,
+        let (JournalError::Io { source, .. }
+        | JournalError::Redb(redb::Error::Io(source))
+        | JournalError::Unreadable { source: redb::Error::Io(source), .. }) = self
+        else {
+            return false;
         };
         source.kind() == std::io::ErrorKind::StorageFull
     }
@@ -264,6 +264,7 @@ struct Catalog {
 }
 
 /// The one who may append. Dropping it wakes the writer.
+#[derive(Debug)]
 pub struct AppenderGuard<'a> {
     journal: &'a Journal,
     appender: MutexGuard<'a, Appender>,

@@ -88,7 +88,7 @@ pub fn chain(
 impl super::Journal {
     /// The first block of each sealed segment must continue the one before.
     fn check_heads(&self, sealed: &[super::SealedSegment]) -> Result<(), JournalError> {
-        let mut before = super::open::origin(self.identity).hash;
+        let mut before = open::origin(self.identity).hash;
         for listed in sealed {
             let block = self.load(listed.first_seq)?;
             if block.prev_hash() != before {

@@ -119,7 +119,8 @@ impl Writer {
                 return Step::Failed;
             }
             let gathered = appender.take();
-            let bytes = gathered.as_ref().map_or(0, |group| group.blocks.iter().map(|block| block.len()).sum());
+            let bytes =
+                gathered.as_ref().map_or(0, |group| group.blocks.iter().map(super::block::BlockBuilder::len).sum());
             journal.committing_bytes.store(bytes as u64, Ordering::Relaxed);
             journal.gathered_bytes.store(0, Ordering::Relaxed);
             gathered

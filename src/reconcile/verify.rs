@@ -131,7 +131,7 @@ impl Walk<'_> {
                 self.last = seq;
                 let touched = self.fold.entry(seq, entry);
                 let done = touched.map(|touched| touched.into_iter().flatten().for_each(|no| self.compare(seq, no)));
-                if self.fold.entries % PROGRESS_ENTRIES == 0 {
+                if self.fold.entries.is_multiple_of(PROGRESS_ENTRIES) {
                     (self.progress)(seq);
                 }
                 (seq, done)

@@ -36,6 +36,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// Reads what `tx` sees.
     pub fn new(tx: ReadTransaction) -> Reader {
         Reader { tx }
     }

@@ -77,8 +77,8 @@ impl Filter {
 
 #[expect(clippy::cast_possible_truncation, reason = "the product's high half is below the number of blocks")]
 fn choose(hash: &[u8; 16], blocks: usize) -> (usize, [u32; 8]) {
-    let [.., a, b, c, d, e, f, g, h] = *hash;
-    let block = (u128::from(u64::from_le_bytes([a, b, c, d, e, f, g, h])) * blocks as u128) >> 64;
+    let high = u64::from_le_bytes(*hash.last_chunk().expect("a hash has sixteen bytes"));
+    let block = (u128::from(high) * blocks as u128) >> 64;
     let seed = u32::from_le_bytes([hash[4], hash[5], hash[6], hash[7]]);
     (block as usize, SALTS.map(|salt| 1 << (seed.wrapping_mul(salt) >> 27)))
 }

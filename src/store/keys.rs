@@ -186,15 +186,13 @@ impl Store {
         let Some(chunk) = after.checked_sub(1) else { return Ok(None) };
         let chunk = u32::try_from(chunk).expect("a table has at most 2^32 chunks: its keys are 32 bits wide");
         let key = part_key(segment.kind, segment.first, chunk);
-        let body = match self.chunks.get(&key) {
-            Some(body) => body,
-            None => {
-                let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
-                let body: Arc<[u8]> =
-                    self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.into()))?;
-                self.chunks.insert(key, Arc::clone(&body));
-                body
-            }
+        let body = if let Some(body) = self.chunks.get(&key) {
+            body
+        } else {
+            let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
+            let body: Arc<[u8]> = self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.into()))?;
+            self.chunks.insert(key, Arc::clone(&body));
+            body
         };
         let (rows, _) = body.as_chunks::<ROW_BYTES>();
         let after = rows.partition_point(|row| row[..16] <= hash[..]);

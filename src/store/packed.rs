@@ -60,7 +60,9 @@ pub(super) fn decode_chunk<R: Packed>(chunk: u128, body: &[u8]) -> Option<Vec<R>
 /// An open hold and its seq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HoldRow {
+    /// The entry that opened it.
     pub seq: Seq,
+    /// What it holds.
     pub hold: Hold,
 }
 
@@ -109,8 +111,11 @@ impl Packed for HoldRow {
 /// What a later entry did to an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResolutionRow {
+    /// The earlier one.
     pub original: Seq,
+    /// The later one.
     pub by: Seq,
+    /// What it did.
     pub kind: ResolutionKind,
 }
 
@@ -232,7 +237,9 @@ fn split_offdate_chunk(chunk: u128) -> Option<(AccountNo, Day, u128)> {
 /// An off-date entry in the list of its effective day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DayRow {
+    /// The effective day.
     pub effective: Day,
+    /// The entry.
     pub seq: Seq,
 }
 

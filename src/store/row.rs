@@ -123,6 +123,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The fields of a body whose seal was checked.
     pub fn new(body: &'a [u8]) -> Fields<'a> {
         Fields { rest: body }
     }
@@ -139,6 +140,7 @@ impl<'a> Fields<'a> {
         self.take(N)?.try_into().ok()
     }
 
+    /// The next LEB128 number; `None` when the bytes end or hold more than 64 bits.
     pub fn varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -156,6 +158,7 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// The next number of 128 bits, as two varints, the low half first.
     pub fn wide(&mut self) -> Option<u128> {
         let low = u128::from(self.varint()?);
         Some(low | u128::from(self.varint()?) << 64)
@@ -174,6 +177,7 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// The next text; `None` when it is cut short or no UTF-8.
     pub fn text(&mut self) -> Option<&'a str> {
         let length = self.narrow::<usize>()?;
         std::str::from_utf8(self.take(length)?).ok()

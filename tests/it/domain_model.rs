@@ -42,6 +42,9 @@ pub const CHART: [(&str, AccountType, BalanceRule, u32); 7] = [
     ("KWD", AccountType::Equity, BalanceRule::None, 3_000),
 ];
 
+/// Runs of random commands. Without optimisation the naive books are ten times slower.
+const CASES: u32 = if cfg!(debug_assertions) { 100 } else { 1_000 };
+
 /// The pure domain with the least around it that makes books.
 struct Ledger {
     accounts: Accounts,
@@ -225,7 +228,9 @@ fn compare(ledger: &Ledger, books: &Books) {
 
 fn amounts() -> impl Strategy<Value = String> {
     prop_oneof![
-        8 => (1u64..2_000).prop_map(|whole| whole.to_string()),
+        // Few and small, so that limits and holds are met exactly and not only passed.
+        12 => (1u64..7).prop_map(|whole| (whole * 10).to_string()),
+        2 => (1u64..2_000).prop_map(|whole| whole.to_string()),
         4 => (0u64..50, 0u64..100).prop_map(|(whole, part)| format!("{whole}.{part:02}")),
         3 => Just("9223372036854775807".to_owned()),
         1 => Just("92233720368547758.07".to_owned()),
@@ -240,10 +245,16 @@ fn commands() -> impl Strategy<Value = (u32, Does)> {
     let status = prop::sample::select(vec![Status::Open, Status::Open, Status::Open, Status::Frozen, Status::Closed]);
     let side = || prop_oneof![30 => 0u8..4, 10 => 4u8..6, 2 => 6u8..8];
     let back = prop::option::weighted(0.3, 0u8..12);
-    let hold = prop::option::weighted(0.4, prop_oneof![Just(0u32), 1u32..4_000]);
+    let hold = prop::option::weighted(0.4, prop_oneof![Just(0u32), (1u32..30).prop_map(|hundreds| hundreds * 100)]);
     let external_id = prop::option::weighted(0.3, 0u8..40);
-    let transfer = (side(), side(), amounts(), back, hold, external_id).prop_map(
-        |(debit, credit, amount, back, hold_us, external_id)| Does::Transfer {
+    // Yen have no decimals, so that three greatest amounts meet the limit of 64 bits.
+    let greatest = || prop_oneof![Just("9223372036854775807".to_owned()), amounts()];
+    let sides_and_amount = prop_oneof![
+        8 => (side(), side(), amounts()),
+        2 => (4u8..6, 4u8..6, greatest()),
+    ];
+    let transfer = (sides_and_amount, back, hold, external_id).prop_map(
+        |((debit, credit, amount), back, hold_us, external_id)| Does::Transfer {
             debit,
             credit,
             amount,
@@ -263,11 +274,12 @@ fn commands() -> impl Strategy<Value = (u32, Does)> {
         1 => prop::option::weighted(0.7, 0u8..8).prop_map(|back| Does::ClosePeriod { back }),
         1 => Just(Does::Nothing),
     ];
-    (0u32..300, does)
+    // Time goes in hundreds, as deadlines do: some commands arrive at the very microsecond.
+    ((0u32..3).prop_map(|hundreds| (hundreds * 100).max(1) - 1), does)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
 
     #[test]
     fn the_domain_agrees_with_naive_books(steps in prop::collection::vec(commands(), 1..80)) {

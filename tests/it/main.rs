@@ -1,8 +1,14 @@
 //! All integration tests of Munim in one binary: linking it once is cheaper than once per file.
 
+mod concurrency;
 mod domain_books;
 mod domain_effects;
 mod domain_model;
 mod domain_refusals;
 mod engine;
+mod http_contract;
+mod http_edge;
+mod fire;
+mod kill9;
 mod naive_books;
+mod tidy;

@@ -193,7 +193,7 @@ impl Books {
     fn pick(&self, random: u64, wanted: impl Fn(&Slip) -> bool) -> u64 {
         let first: Vec<u64> = self.slips.iter().filter(|slip| wanted(slip)).map(|slip| slip.seq).collect();
         let any: Vec<u64> = self.slips.iter().map(|slip| slip.seq).collect();
-        let from = if random % 4 == 0 || first.is_empty() { &any } else { &first };
+        let from = if random.is_multiple_of(4) || first.is_empty() { &any } else { &first };
         if from.is_empty() { 1_000_000 } else { from[usize::try_from(random / 4).unwrap() % from.len()] }
     }
 

@@ -5,6 +5,8 @@
 //! timeout up to a millisecond: an open loop at 20,000 a second would then send bursts of twenty and
 //! report its own lateness as the server's.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer; each says why it is sound")]
+
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;

@@ -3,6 +3,8 @@
 //! Promise: a process started here is dead, and its folder gone unless it was named, when its guard
 //! is dropped, whatever happened in between.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer; each says why it is sound")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader};

@@ -190,8 +190,8 @@ impl Export<'_> {
             (status, effective) = (view.value.status.name(), view.value.effective_date);
             posted = view.value.posted_amount.filter(|amount| *amount != entry.amount);
         }
-        let is_outside = self.query.from.is_some_and(|from| effective < from)
-            || self.query.to.is_some_and(|to| effective > to);
+        let is_outside =
+            self.query.from.is_some_and(|from| effective < from) || self.query.to.is_some_and(|to| effective > to);
         if is_outside {
             return Ok(());
         }

@@ -146,7 +146,7 @@ fn exports_are_the_golden_files() {
 
 #[test]
 fn accounts_of_one_name_stay_apart() {
-    let twin = |external_id, id| ledger_account_name(&ExportAccount { external_id, id, ..LOAN });
+    let twin = |external_id, id| ledger_account_name(&ExportAccount { id, external_id, ..LOAN });
     let names = [
         twin(Some("A;1"), "acct_1"),
         twin(Some("A:1"), "acct_1"),

@@ -1,0 +1,275 @@
+//! One object of a body, taken apart field by field.
+//!
+//! A reader takes the fields that it knows; what is left over is unknown. Errors are collected, not
+//! returned, so that a caller sees all of them at once. `null` counts as absent, except where a
+//! change has to tell "remove" from "leave" ([`Fields::text_change`]).
+
+use std::borrow::Cow;
+
+use crate::config::{EXTERNAL_ID_CHARS_MAX, METADATA_KEY_CHARS_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_CHARS_MAX};
+use crate::domain::entry::Metadata;
+use crate::domain::money::Decimal;
+use crate::domain::time::Day;
+
+use super::super::problem::FieldError;
+use super::tree::Tree;
+
+/// Errors told for one body: enough to see a pattern, and a bound on the answer.
+pub const ERRORS_MAX: usize = 100;
+
+/// The members of an object that nobody has asked for yet, and what was wrong so far.
+#[derive(Debug)]
+pub struct Fields<'a, 'e> {
+    members: Vec<(Cow<'a, str>, Tree<'a>)>,
+    base: String,
+    errors: &'e mut Vec<FieldError>,
+}
+
+impl<'a, 'e> Fields<'a, 'e> {
+    /// The members of `tree`; anything but an object is an error at `base`.
+    pub fn of(tree: Tree<'a>, base: String, errors: &'e mut Vec<FieldError>) -> Fields<'a, 'e> {
+        let mut fields = Fields { members: Vec::new(), base, errors };
+        match tree {
+            Tree::Object(members) => {
+                for (key, value) in members {
+                    if fields.members.iter().any(|(other, _)| *other == key) {
+                        fields.refuse(&key, "duplicate", "The field stands twice.");
+                    } else {
+                        fields.members.push((key, value));
+                    }
+                }
+            }
+            other => {
+                let detail = format!("An object was expected here, not {}.", other.kind());
+                fields.push(fields.base.clone(), "wrong_type", detail.into());
+            }
+        }
+        fields
+    }
+
+    /// Refuses a field.
+    pub fn refuse(&mut self, name: &str, code: &'static str, detail: impl Into<Cow<'static, str>>) {
+        // RFC 6901: `~` and `/` inside a name are escaped.
+        let escaped = name.replace('~', "~0").replace('/', "~1");
+        self.push(format!("{}/{escaped}", self.base), code, detail.into());
+    }
+
+    fn push(&mut self, pointer: String, code: &'static str, detail: Cow<'static, str>) {
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(FieldError { pointer, code, detail });
+        }
+    }
+
+    fn wrong_type(&mut self, name: &str, expected: &str, found: &Tree<'_>) {
+        self.refuse(name, "wrong_type", format!("`{name}` is {expected}, not {}.", found.kind()));
+    }
+
+    /// Whether the field stands there with a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|(key, value)| key == name && *value != Tree::Null)
+    }
+
+    /// Forgets a field that is there without a value.
+    pub fn skip_null(&mut self, name: &str) {
+        self.members.retain(|(key, value)| key != name || *value != Tree::Null);
+    }
+
+    fn take(&mut self, name: &str) -> Option<Tree<'a>> {
+        let place = self.members.iter().position(|(key, _)| key == name)?;
+        Some(self.members.swap_remove(place).1)
+    }
+
+    fn take_value(&mut self, name: &str) -> Option<Tree<'a>> {
+        self.take(name).filter(|tree| *tree != Tree::Null)
+    }
+
+    /// Says so when a field is missing.
+    pub fn require(&mut self, name: &str) {
+        if !self.has(name) {
+            self.skip_null(name);
+            self.refuse(name, "missing", format!("`{name}` is required."));
+        }
+    }
+
+    /// A string of at most `chars_max` characters.
+    pub fn text(&mut self, name: &str, chars_max: usize) -> Option<Cow<'a, str>> {
+        match self.take_value(name)? {
+            Tree::Text(text) if is_at_most(&text, chars_max) => Some(text),
+            Tree::Text(_) => {
+                self.refuse(name, "too_long", format!("`{name}` has more than {chars_max} characters."));
+                None
+            }
+            other => {
+                self.wrong_type(name, "a string", &other);
+                None
+            }
+        }
+    }
+
+    /// As [`Fields::text`], and the field must stand there. Without it the answer is an empty text.
+    pub fn required_text(&mut self, name: &str, chars_max: usize) -> Cow<'a, str> {
+        self.require(name);
+        self.text(name, chars_max).unwrap_or_default()
+    }
+
+    /// A text to change: absent (`None`), `null` (`Some(None)`) or a string.
+    pub fn text_change(&mut self, name: &str, chars_max: usize) -> Option<Option<Cow<'a, str>>> {
+        let is_null = self.members.iter().any(|(key, value)| key == name && *value == Tree::Null);
+        let text = self.text(name, chars_max);
+        if is_null { Some(None) } else { text.map(Some) }
+    }
+
+    /// A text of at least one and at most so many characters.
+    pub fn filled_text(&mut self, name: &str, chars_max: usize) -> Cow<'a, str> {
+        let errors = self.errors.len();
+        let text = self.required_text(name, chars_max);
+        if text.is_empty() && self.errors.len() == errors {
+            self.refuse(name, "invalid_value", format!("`{name}` is empty."));
+        }
+        text
+    }
+
+    /// One of a few names.
+    pub fn name_of<T>(&mut self, name: &str, known: &[(T, &'static str)]) -> Option<T>
+    where
+        T: Copy,
+    {
+        let text = self.text(name, 64)?;
+        let found = known.iter().find(|(_, known)| *known == text).map(|(value, _)| *value);
+        if found.is_none() {
+            let names: Vec<&str> = known.iter().map(|(_, name)| *name).collect();
+            self.refuse(name, "invalid_value", format!("`{name}` is one of {}.", names.join(", ")));
+        }
+        found
+    }
+
+    /// An external id.
+    pub fn external_id(&mut self, name: &str) -> Option<Box<str>> {
+        let text = self.text(name, EXTERNAL_ID_CHARS_MAX)?;
+        if is_external_id(&text) {
+            return Some(text.into());
+        }
+        self.refuse(name, "invalid_value", format!("`{name}` is 1 to 64 visible ASCII characters."));
+        None
+    }
+
+    /// A whole number in a range.
+    pub fn whole(&mut self, name: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        match self.take_value(name)? {
+            Tree::Whole(number) => {
+                let found = i64::try_from(number).ok().filter(|number| range.contains(number));
+                if found.is_none() {
+                    let detail = format!("`{name}` is from {} to {}.", range.start(), range.end());
+                    self.refuse(name, "invalid_value", detail);
+                }
+                found
+            }
+            other => {
+                self.wrong_type(name, "a whole number", &other);
+                None
+            }
+        }
+    }
+
+    /// A caller's code: 0 when absent.
+    pub fn code(&mut self, name: &str) -> u32 {
+        let number = self.whole(name, 0..=i64::from(u32::MAX)).unwrap_or(0);
+        u32::try_from(number).expect("the range was checked")
+    }
+
+    /// A flag; false when absent.
+    pub fn flag(&mut self, name: &str) -> bool {
+        match self.take_value(name) {
+            None => false,
+            Some(Tree::Bool(value)) => value,
+            Some(other) => {
+                self.wrong_type(name, "true or false", &other);
+                false
+            }
+        }
+    }
+
+    /// A business date.
+    pub fn day(&mut self, name: &str) -> Option<Day> {
+        let text = self.text(name, 10)?;
+        let day = Day::parse(&text);
+        if day.is_none() {
+            self.refuse(name, "invalid_value", format!("`{name}` is a date YYYY-MM-DD from 1970 to 2149."));
+        }
+        day
+    }
+
+    /// An amount: `None` when absent; `Some(None)` when it is a number or no plain decimal, which
+    /// the books refuse, not we.
+    pub fn amount(&mut self, name: &str) -> Option<Option<Decimal>> {
+        match self.take_value(name)? {
+            Tree::Text(text) => Some(Decimal::parse(&text)),
+            Tree::Whole(_) | Tree::Number => Some(None),
+            other => {
+                self.wrong_type(name, "a decimal string", &other);
+                None
+            }
+        }
+    }
+
+    /// Metadata, sorted by key; `None` when absent.
+    pub fn metadata(&mut self, name: &str) -> Option<Metadata> {
+        let members = match self.take_value(name)? {
+            Tree::Object(members) => members,
+            other => {
+                self.wrong_type(name, "an object of strings", &other);
+                return None;
+            }
+        };
+        if members.len() > METADATA_PAIRS_MAX {
+            self.refuse(name, "too_long", format!("`{name}` has more than {METADATA_PAIRS_MAX} entries."));
+        }
+        let mut pairs = Metadata::new();
+        for (key, value) in members {
+            let fits = matches!(&value, Tree::Text(text) if is_at_most(text, METADATA_VALUE_CHARS_MAX));
+            match value {
+                Tree::Text(value) if fits && is_metadata_key(&key) => pairs.push((key.into(), value.into())),
+                _ => {
+                    let detail = format!(
+                        "Metadata keys have 1 to {METADATA_KEY_CHARS_MAX} characters, values are strings of at most \
+                         {METADATA_VALUE_CHARS_MAX}."
+                    );
+                    self.refuse(name, "invalid_value", detail);
+                }
+            }
+        }
+        if !sort_metadata(&mut pairs) {
+            self.refuse(name, "duplicate", format!("A key of `{name}` stands twice."));
+        }
+        Some(pairs)
+    }
+
+    /// Everything that was not taken is unknown.
+    pub fn finish(mut self) {
+        for (key, _) in std::mem::take(&mut self.members) {
+            let shown: String = key.chars().take(64).collect();
+            self.refuse(&shown, "unknown_field", format!("`{shown}` is not a field here."));
+        }
+    }
+}
+
+/// Whether a text has at most so many characters. Bytes bound characters: most texts are not counted.
+pub fn is_at_most(text: &str, chars_max: usize) -> bool {
+    text.len() <= chars_max || text.chars().count() <= chars_max
+}
+
+/// Whether a text can be an external id.
+pub fn is_external_id(text: &str) -> bool {
+    (1..=EXTERNAL_ID_CHARS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether a text can be a metadata key.
+pub fn is_metadata_key(text: &str) -> bool {
+    !text.is_empty() && is_at_most(text, METADATA_KEY_CHARS_MAX)
+}
+
+/// Sorts by key; false when a key stands twice.
+pub fn sort_metadata(pairs: &mut Metadata) -> bool {
+    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+    pairs.windows(2).all(|pair| pair[0].0 != pair[1].0)
+}

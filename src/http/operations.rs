@@ -1,0 +1,183 @@
+//! Background operations: started by a POST, watched by a GET, bounded in number, gone with the process.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::config::OPERATIONS_MAX;
+use crate::domain::ids::{IdKind, Moment, write_id};
+
+use super::hooks::{Progress, Verifier, VerifyReport};
+use super::problem::{Code, Outcome, Problem};
+use super::render::{write_moment, write_number, write_text, write_text_or_null};
+
+/// A verification that runs or ran.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its number, shown as `op_…`.
+    pub id: u64,
+    created_at: Moment,
+    done: AtomicU64,
+    total: AtomicU64,
+    result: OnceLock<Result<VerifyReport, String>>,
+}
+
+/// The operations of this process.
+#[derive(Debug, Default)]
+pub struct Operations {
+    /// Oldest first. Guards only the list: held for a push or a look-up, never while something runs.
+    list: Mutex<VecDeque<Arc<Operation>>>,
+}
+
+impl Operations {
+    /// Starts a verification on a thread of its own.
+    ///
+    /// # Errors
+    /// `verification_running` when one is: it reads the whole journal, and two would only be slower.
+    pub fn start_verification(&self, id: u64, now: Moment, verifier: Arc<dyn Verifier>) -> Outcome<Arc<Operation>> {
+        let operation = Arc::new(Operation {
+            id,
+            created_at: now,
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            result: OnceLock::new(),
+        });
+        {
+            let mut list = self.lock();
+            if let Some(running) = list.iter().find(|operation| operation.result.get().is_none()) {
+                let id = crate::domain::ids::format_id(IdKind::Operation, running.id);
+                return Err(Problem::new(Code::VerificationRunning, format!("Wait for {id} to finish.")));
+            }
+            if list.len() == OPERATIONS_MAX {
+                list.pop_front();
+            }
+            list.push_back(Arc::clone(&operation));
+        }
+        let running = Arc::clone(&operation);
+        let work = move || {
+            let run = std::panic::AssertUnwindSafe(|| verifier.verify(&|progress| running.note(progress)));
+            let result = std::panic::catch_unwind(run).unwrap_or_else(|_| {
+                tracing::error!(operation.id = running.id, "a verification panicked");
+                Err("The verification broke off. The operator's log says why.".to_owned())
+            });
+            // Only this thread sets it.
+            let _ = running.result.set(result);
+        };
+        if let Err(error) = std::thread::Builder::new().name("verify".into()).spawn(work) {
+            tracing::warn!(%error, "could not start the verification's thread");
+            let _ = operation.result.set(Err("No thread could be started.".to_owned()));
+        }
+        Ok(operation)
+    }
+
+    /// The operation with this number, while it is remembered.
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<Arc<Operation>> {
+        self.lock().iter().find(|operation| operation.id == id).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Operation>>> {
+        self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Operation {
+    fn note(&self, progress: Progress) {
+        self.done.store(progress.done, Ordering::Relaxed);
+        self.total.store(progress.total, Ordering::Relaxed);
+    }
+
+    /// The operation as JSON.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(384);
+        let result = self.result.get();
+        let status = match result {
+            None => "running",
+            Some(Ok(_)) => "succeeded",
+            Some(Err(_)) => "failed",
+        };
+        out.extend_from_slice(b"{\"object\":\"operation\",\"id\":\"");
+        write_id(&mut out, IdKind::Operation, self.id);
+        out.extend_from_slice(b"\",\"kind\":\"verification\",\"status\":");
+        write_text(&mut out, status);
+        out.extend_from_slice(b",\"created_at\":\"");
+        write_moment(&mut out, self.created_at);
+        out.extend_from_slice(b"\",\"progress\":{\"done\":");
+        write_number(&mut out, self.done.load(Ordering::Relaxed));
+        out.extend_from_slice(b",\"total\":");
+        write_number(&mut out, self.total.load(Ordering::Relaxed));
+        out.extend_from_slice(b"},\"result\":");
+        match result {
+            Some(Ok(report)) => write_report(&mut out, report),
+            _ => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b",\"error\":");
+        write_text_or_null(&mut out, result.and_then(|result| result.as_ref().err()).map(String::as_str));
+        out.push(b'}');
+        out
+    }
+}
+
+fn write_report(out: &mut Vec<u8>, report: &VerifyReport) {
+    out.extend_from_slice(b"{\"ok\":");
+    out.extend_from_slice(if report.ok { b"true" } else { b"false" });
+    out.extend_from_slice(b",\"first_bad_seq\":");
+    write_text_or_null(out, report.first_bad_seq.map(|seq| seq.to_string()).as_deref());
+    out.extend_from_slice(b",\"detail\":");
+    write_text(out, &report.detail);
+    out.extend_from_slice(b",\"entries\":");
+    write_number(out, report.entries);
+    out.extend_from_slice(b",\"took_ms\":");
+    write_number(out, report.took_ms);
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Waits for its word.
+    #[derive(Debug)]
+    struct Held(Mutex<mpsc::Receiver<Result<VerifyReport, String>>>);
+
+    impl Verifier for Held {
+        fn verify(&self, progress: &dyn Fn(Progress)) -> Result<VerifyReport, String> {
+            progress(Progress { done: 3, total: 9 });
+            self.0.lock().unwrap().recv().expect("the test sends")
+        }
+    }
+
+    fn finished(operation: &Operation) -> serde_json::Value {
+        while operation.result.get().is_none() {
+            std::thread::yield_now();
+        }
+        serde_json::from_slice(&operation.render()).unwrap()
+    }
+
+    #[test]
+    fn one_verification_runs_at_a_time_and_is_remembered() {
+        let operations = Operations::default();
+        let start = |id| {
+            let (sender, receiver) = mpsc::channel();
+            let verifier = Arc::new(Held(Mutex::new(receiver)));
+            (sender, operations.start_verification(id, Moment(0), verifier))
+        };
+        let (sender, first) = start(1);
+        assert_eq!(start(2).1.unwrap_err().code, Code::VerificationRunning);
+        let report = VerifyReport { ok: false, first_bad_seq: Some(7), detail: "x".into(), entries: 9, took_ms: 1 };
+        sender.send(Ok(report)).unwrap();
+        let json = finished(&first.unwrap());
+        assert_eq!((&json["status"], &json["result"]["first_bad_seq"]), (&"succeeded".into(), &"7".into()));
+        assert_eq!(json["progress"]["total"], 9);
+        for id in 2..=OPERATIONS_MAX as u64 + 1 {
+            let (sender, operation) = start(id);
+            sender.send(Err("no".into())).unwrap();
+            assert_eq!(finished(&operation.unwrap())["status"], "failed");
+        }
+        assert!(operations.find(1).is_none(), "the oldest made room");
+        assert!(operations.find(2).is_some());
+    }
+}

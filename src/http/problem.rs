@@ -1,0 +1,474 @@
+//! Refusals as RFC 9457 problem documents.
+//!
+//! Promise: every code that a client can meet stands in the one `match` of [`Code::facts`], with its
+//! status, its title and whether trying the same request again can help. `detail` is a sentence for
+//! the caller and a pure function of what was refused, so that a replay gives the same bytes;
+//! internal causes go to the log, never into a document.
+
+use std::borrow::Cow;
+
+use crate::domain::ids::{IdKind, Seq, account_id, write_id};
+use crate::domain::reject::{REJECT_CODES, Reject, RejectCode};
+use crate::engine::view::{Stages, Unavailable};
+
+use super::render::{write_number, write_text};
+
+/// Result of everything that may end in a problem document.
+pub type Outcome<T> = Result<T, Box<Problem>>;
+
+/// Everything that a problem document can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The books refused something that the body names.
+    Books(RejectCode),
+    /// The body is no JSON.
+    MalformedJson,
+    /// The body ended early or broke the protocol.
+    BodyUnreadable,
+    /// A POST that moves money came without a key.
+    IdempotencyKeyMissing,
+    /// The key is no key.
+    IdempotencyKeyMalformed,
+    /// `If-Match` or `If-None-Match` is none of the forms.
+    PreconditionMalformed,
+    /// No such path.
+    RouteNotFound,
+    /// A path names an account that does not exist.
+    AccountNotFoundInPath,
+    /// A path names a transfer that does not exist.
+    TransferNotFoundInPath,
+    /// No such voucher.
+    EntryNotFound,
+    /// No such operation, or it was forgotten.
+    OperationNotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// `Accept` excludes what the route can give.
+    NotAcceptable,
+    /// The body took too long to arrive.
+    BodyTimeout,
+    /// The key's first request still runs.
+    KeyInFlight,
+    /// A verification runs already.
+    VerificationRunning,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body is of a type that the route does not take.
+    UnsupportedMediaType,
+    /// A field that no one asked for.
+    UnknownField,
+    /// Fields are missing, of the wrong type, too long or without sense.
+    ValidationFailed,
+    /// A query parameter that no one asked for.
+    UnknownParameter,
+    /// A query parameter is missing or without sense.
+    InvalidParameter,
+    /// The key was used for another request.
+    KeyReused,
+    /// An internal fault; the log has the cause.
+    InternalError,
+    /// The journal takes nothing.
+    JournalUnavailable,
+    /// No space for the journal.
+    JournalFull,
+    /// Whether it was done is unknown.
+    OutcomeUnknown,
+    /// Too much work is waiting.
+    Overloaded,
+    /// The server shuts down.
+    Draining,
+    /// The server starts and does not know its books yet.
+    Recovering,
+}
+
+/// All codes that are not refusals of the books: the table of the pages under `/problems`.
+pub const EDGE_CODES: [Code; 29] = [
+    Code::MalformedJson,
+    Code::BodyUnreadable,
+    Code::IdempotencyKeyMissing,
+    Code::IdempotencyKeyMalformed,
+    Code::PreconditionMalformed,
+    Code::RouteNotFound,
+    Code::AccountNotFoundInPath,
+    Code::TransferNotFoundInPath,
+    Code::EntryNotFound,
+    Code::OperationNotFound,
+    Code::MethodNotAllowed,
+    Code::NotAcceptable,
+    Code::BodyTimeout,
+    Code::KeyInFlight,
+    Code::VerificationRunning,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::UnknownField,
+    Code::ValidationFailed,
+    Code::UnknownParameter,
+    Code::InvalidParameter,
+    Code::KeyReused,
+    Code::InternalError,
+    Code::JournalUnavailable,
+    Code::JournalFull,
+    Code::OutcomeUnknown,
+    Code::Overloaded,
+    Code::Draining,
+    Code::Recovering,
+];
+
+/// Every code once: the refusals of the books first, then those of the edge.
+pub fn all_codes() -> impl Iterator<Item = Code> {
+    REJECT_CODES.iter().map(|(code, _)| Code::Books(*code)).chain(EDGE_CODES)
+}
+
+/// What is always true of a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Stable name.
+    pub name: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// Short human sentence, the same for every occurrence.
+    pub title: &'static str,
+    /// Whether the same request may succeed later without a change.
+    pub retryable: bool,
+}
+
+impl Code {
+    /// The table of statuses and titles.
+    #[must_use]
+    pub fn facts(self) -> Facts {
+        use RejectCode as R;
+        let (name, status, title) = match self {
+            Code::Books(code) => (
+                code.name(),
+                books_status(code),
+                match code {
+                    R::AmountMalformed => "The amount is not a plain decimal string",
+                    R::AmountZero => "The amount is zero",
+                    R::SameAccount => "Debit and credit are the same account",
+                    R::AccountNotFound => "An account does not exist",
+                    R::CurrencyMismatch => "The accounts have different currencies",
+                    R::AmountScale => "The amount does not fit the currency",
+                    R::AccountClosed => "An account is closed",
+                    R::AccountFrozen => "An account is frozen",
+                    R::ExternalIdExists => "The external id was used before",
+                    R::PeriodClosed => "The effective date lies in a closed period",
+                    R::InsufficientFunds => "A balance rule refuses the result",
+                    R::BalanceOverflow => "A total would grow too large",
+                    R::TransferNotFound => "The transfer does not exist",
+                    R::TransferNotPending => "The transfer is not pending",
+                    R::TransferNotPosted => "The transfer is not posted",
+                    R::AlreadyReversed => "The transfer was reversed before",
+                    R::AmountExceedsPending => "More was asked for than was held",
+                    R::AccountNotEmpty => "The account is not empty",
+                    R::PeriodInvalid => "The period cannot be closed or opened like this",
+                    R::VersionMismatch => "The account has changed meanwhile",
+                    R::BatchRefused => "An item of the atomic batch was refused",
+                },
+            ),
+            Code::MalformedJson => ("malformed_json", 400, "The body is not JSON"),
+            Code::BodyUnreadable => ("body_unreadable", 400, "The body could not be read"),
+            Code::IdempotencyKeyMissing => ("idempotency_key_missing", 400, "Idempotency-Key is required here"),
+            Code::IdempotencyKeyMalformed => ("idempotency_key_malformed", 400, "Idempotency-Key is malformed"),
+            Code::PreconditionMalformed => ("precondition_malformed", 400, "The precondition is malformed"),
+            Code::RouteNotFound => ("route_not_found", 404, "There is nothing at this path"),
+            Code::AccountNotFoundInPath => ("account_not_found", 404, "An account does not exist"),
+            Code::TransferNotFoundInPath => ("transfer_not_found", 404, "The transfer does not exist"),
+            Code::EntryNotFound => ("entry_not_found", 404, "The entry does not exist"),
+            Code::OperationNotFound => ("operation_not_found", 404, "The operation does not exist"),
+            Code::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed at this path"),
+            Code::NotAcceptable => ("not_acceptable", 406, "No acceptable representation exists"),
+            Code::BodyTimeout => ("body_timeout", 408, "The body took too long to arrive"),
+            Code::KeyInFlight => ("idempotency_key_in_flight", 409, "The first request with this key still runs"),
+            Code::VerificationRunning => ("verification_running", 409, "A verification is running already"),
+            Code::BodyTooLarge => ("body_too_large", 413, "The body is too large"),
+            Code::UnsupportedMediaType => ("unsupported_media_type", 415, "The body's media type is not taken here"),
+            Code::UnknownField => ("unknown_field", 422, "The body has a field that is not known"),
+            Code::ValidationFailed => ("validation_failed", 422, "The body is not what the route takes"),
+            Code::UnknownParameter => ("unknown_parameter", 422, "A query parameter is not known"),
+            Code::InvalidParameter => ("invalid_parameter", 422, "A query parameter is missing or invalid"),
+            Code::KeyReused => ("idempotency_key_reused", 422, "The key was used for another request"),
+            Code::InternalError => ("internal_error", 500, "Something is wrong on our side"),
+            Code::JournalUnavailable => ("journal_unavailable", 503, "The journal takes nothing"),
+            Code::JournalFull => ("journal_full", 503, "The disk is full"),
+            Code::OutcomeUnknown => ("outcome_unknown", 503, "Whether it was done is not known"),
+            Code::Overloaded => ("overloaded", 503, "Too much work is waiting"),
+            Code::Draining => ("draining", 503, "The server is shutting down"),
+            Code::Recovering => ("recovering", 503, "The server is reading its journal"),
+        };
+        let waits = matches!(self, Code::KeyInFlight | Code::BodyTimeout | Code::VerificationRunning);
+        Facts { name, status, title, retryable: status == 503 || waits }
+    }
+
+    /// Seconds for `Retry-After`, where the contract asks for it. A full disk is looked at every 5 s.
+    #[must_use]
+    pub fn retry_after_s(self) -> Option<u32> {
+        match self {
+            Code::JournalFull => Some(5),
+            Code::KeyInFlight | Code::VerificationRunning => Some(1),
+            _ => (self.facts().status == 503).then_some(1),
+        }
+    }
+}
+
+/// 422, but 409 where a state is in conflict and 412 for a precondition.
+fn books_status(code: RejectCode) -> u16 {
+    match code {
+        RejectCode::ExternalIdExists | RejectCode::TransferNotPending | RejectCode::AccountNotEmpty => 409,
+        RejectCode::VersionMismatch => 412,
+        _ => 422,
+    }
+}
+
+/// One field, item or parameter that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// JSON pointer into the body, or the name of a query parameter.
+    pub pointer: String,
+    /// Stable name.
+    pub code: &'static str,
+    /// A sentence.
+    pub detail: Cow<'static, str>,
+}
+
+/// A problem, before it is bytes.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// What it is.
+    pub code: Code,
+    /// What to do about it.
+    pub detail: Cow<'static, str>,
+    /// Fields or items, in order.
+    pub errors: Vec<FieldError>,
+    /// The request that was refused first, when this is a kept reply.
+    pub first_request: Option<u64>,
+    /// The greatest seq that the refusal reveals.
+    pub as_of: Option<Seq>,
+    /// The refusal is that of an earlier request with the same key.
+    pub replayed: bool,
+    /// Methods for `Allow`.
+    pub allow: Option<String>,
+    /// The engine's share of the time.
+    pub stages: Option<Stages>,
+}
+
+impl Problem {
+    /// A problem with its sentence.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Box<Problem> {
+        Box::new(Problem {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            first_request: None,
+            as_of: None,
+            replayed: false,
+            allow: None,
+            stages: None,
+        })
+    }
+
+    /// A problem of a body, told field by field. `unknown_field` wins: it is the surest sign of a typing error.
+    #[must_use]
+    pub fn of_fields(errors: Vec<FieldError>) -> Box<Problem> {
+        let is_unknown = errors.iter().any(|error| error.code == "unknown_field");
+        let code = if is_unknown { Code::UnknownField } else { Code::ValidationFailed };
+        let detail = errors.first().map_or_else(
+            || Cow::Borrowed("The body does not have the shape that this route takes."),
+            |first| Cow::Owned(format!("{} See `errors` for each field.", first.detail)),
+        );
+        let mut problem = Problem::new(code, detail);
+        problem.errors = errors;
+        problem
+    }
+
+    /// A refusal of the books about something that the body names.
+    #[must_use]
+    pub fn of_reject(reject: Reject) -> Box<Problem> {
+        Problem::new(Code::Books(reject.code), reject_detail(reject))
+    }
+
+    /// A query parameter that is wrong.
+    #[must_use]
+    pub fn of_parameter(code: Code, name: &str, detail: impl Into<Cow<'static, str>>) -> Box<Problem> {
+        let detail = detail.into();
+        let mut problem = Problem::new(code, detail.clone());
+        problem.errors.push(FieldError { pointer: name.to_owned(), code: code.facts().name, detail });
+        problem
+    }
+
+    /// The document. `request` is the one being answered; a kept reply shows the first one instead.
+    #[must_use]
+    pub fn render(&self, instance: &str, request: u64) -> Vec<u8> {
+        let facts = self.code.facts();
+        let mut out = Vec::with_capacity(384 + self.errors.len() * 96);
+        out.extend_from_slice(b"{\"type\":\"/problems/");
+        out.extend_from_slice(facts.name.as_bytes());
+        out.extend_from_slice(b"\",\"title\":");
+        write_text(&mut out, facts.title);
+        out.extend_from_slice(b",\"status\":");
+        write_number(&mut out, u64::from(facts.status));
+        out.extend_from_slice(b",\"detail\":");
+        write_text(&mut out, &self.detail);
+        out.extend_from_slice(b",\"instance\":");
+        write_text(&mut out, instance);
+        out.extend_from_slice(b",\"code\":\"");
+        out.extend_from_slice(facts.name.as_bytes());
+        out.extend_from_slice(b"\",\"request_id\":\"");
+        write_id(&mut out, IdKind::Request, self.first_request.unwrap_or(request));
+        out.extend_from_slice(b"\",\"retryable\":");
+        out.extend_from_slice(if facts.retryable { b"true" } else { b"false" });
+        if !self.errors.is_empty() {
+            out.extend_from_slice(b",\"errors\":[");
+            for (place, error) in self.errors.iter().enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                out.extend_from_slice(b"{\"pointer\":");
+                write_text(&mut out, &error.pointer);
+                out.extend_from_slice(b",\"code\":");
+                write_text(&mut out, error.code);
+                out.extend_from_slice(b",\"detail\":");
+                write_text(&mut out, &error.detail);
+                out.push(b'}');
+            }
+            out.push(b']');
+        }
+        out.push(b'}');
+        out
+    }
+}
+
+impl From<Unavailable> for Box<Problem> {
+    fn from(cause: Unavailable) -> Box<Problem> {
+        let (code, detail) = match &cause {
+            Unavailable::JournalUnavailable(_) => (
+                Code::JournalUnavailable,
+                "Nothing was done. The operator has to look at the journal before work goes on.",
+            ),
+            Unavailable::JournalFull => {
+                (Code::JournalFull, "Nothing was done. Work goes on by itself once the disk has space again.")
+            }
+            Unavailable::OutcomeUnknown => (
+                Code::OutcomeUnknown,
+                "The journal failed while this request was in flight. Send it again with the same Idempotency-Key: \
+                 that settles it.",
+            ),
+            Unavailable::Overloaded(_) => {
+                (Code::Overloaded, "Nothing was done. Send the request again a little later.")
+            }
+            Unavailable::KeyReused => (
+                Code::KeyReused,
+                "This Idempotency-Key belongs to a request with another path, query, header or body. Use a new key.",
+            ),
+            Unavailable::KeyInFlight => (
+                Code::KeyInFlight,
+                "The first request with this Idempotency-Key has not finished. Send this one again.",
+            ),
+            Unavailable::ShuttingDown => {
+                (Code::Draining, "Nothing was done. Send the request again once the server is back.")
+            }
+            Unavailable::HistoryUnreadable(_) => {
+                (Code::InternalError, "A part of the history could not be read. The operator's log says why.")
+            }
+        };
+        if matches!(cause, Unavailable::HistoryUnreadable(_)) {
+            tracing::error!(%cause, "a request could not be answered");
+        }
+        Problem::new(code, detail)
+    }
+}
+
+/// What the caller can do about a refusal: a pure function, since replays must give the same bytes.
+#[must_use]
+pub fn reject_detail(reject: Reject) -> Cow<'static, str> {
+    use RejectCode as R;
+    let fixed = match reject.code {
+        R::AmountMalformed => "Write the amount as a decimal string such as \"1250.50\": digits and at most one point.",
+        R::AmountZero => "An amount is more than zero.",
+        R::SameAccount => "Name two different accounts.",
+        R::CurrencyMismatch => "Both accounts of a transfer have one currency.",
+        R::AmountScale => {
+            "The amount has more decimals than the currency, or more than 2^63-1 minor units. Nothing is rounded here."
+        }
+        R::ExternalIdExists => "External ids are unique for ever. Look the object up by it, or choose another one.",
+        R::PeriodClosed => "Use an effective date after the closed period, or open the period again.",
+        R::TransferNotFound => "No transfer has this id.",
+        R::TransferNotPending => "It was posted, voided or has expired, or never was pending.",
+        R::TransferNotPosted => "Only a posted transfer that is no reversal can be reversed.",
+        R::AlreadyReversed => "A transfer can be reversed once.",
+        R::AmountExceedsPending => "Post at most the amount that was held.",
+        R::PeriodInvalid => "See GET /v1/periods for what is closed; a period ends before the business date.",
+        R::BatchRefused => "Nothing was done. `errors` names the items that were refused.",
+        R::AccountNotFound => match reject.account {
+            None => "No account has the id that was given.",
+            Some(no) => return Cow::Owned(format!("Account {} does not exist.", account_id(no))),
+        },
+        R::AccountClosed => return about(reject, "is closed. Open it before moving money on it."),
+        R::AccountFrozen => return about(reject, "is frozen. Only voids and expiries work on it."),
+        R::InsufficientFunds => return about(reject, "would leave the side that its balance rule allows."),
+        R::BalanceOverflow => return about(reject, "would collect more than 64 bits of minor units."),
+        R::AccountNotEmpty => return about(reject, "has a balance or open holds. Empty it before closing it."),
+        R::VersionMismatch => return about(reject, "is at another version. Read it again."),
+    };
+    Cow::Borrowed(fixed)
+}
+
+fn about(reject: Reject, predicate: &str) -> Cow<'static, str> {
+    Cow::Owned(match reject.account {
+        Some(no) => format!("Account {} {predicate}", account_id(no)),
+        None => format!("The account {predicate}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::domain::ids::AccountNo;
+
+    #[test]
+    fn every_code_has_one_name_and_a_status_of_the_contract() {
+        let mut names = HashSet::new();
+        for code in all_codes() {
+            let facts = code.facts();
+            assert!([400, 404, 405, 406, 408, 409, 412, 413, 415, 422, 500, 503].contains(&facts.status), "{code:?}");
+            // Two codes of the books have a twin for the case that the path names the object.
+            assert!(names.insert((facts.name, facts.status)), "{code:?}");
+            assert!(!facts.title.ends_with('.'), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_says_something_to_do() {
+        for (code, _) in REJECT_CODES {
+            for reject in [Reject::of(code), Reject::by(code, AccountNo(6))] {
+                let detail = reject_detail(reject);
+                assert!(detail.ends_with('.') || detail.ends_with('"'), "{detail}");
+            }
+        }
+        assert_eq!(
+            reject_detail(Reject::by(RejectCode::AccountFrozen, AccountNo(6))),
+            "Account acct_0000000000007 is frozen. Only voids and expiries work on it."
+        );
+    }
+
+    #[test]
+    fn a_problem_is_a_document_of_rfc_9457() {
+        let mut problem = Problem::of_fields(vec![FieldError {
+            pointer: "/amo\"unt".into(),
+            code: "unknown_field",
+            detail: "No such field.".into(),
+        }]);
+        problem.first_request = Some(1);
+        let text = String::from_utf8(problem.render("/v1/transfers", 2)).unwrap();
+        let expected = concat!(
+            r#"{"type":"/problems/unknown_field","title":"The body has a field that is not known","status":422,"#,
+            r#""detail":"No such field. See `errors` for each field.","instance":"/v1/transfers","code":"unknown_field","#,
+            r#""request_id":"req_0000000000001","retryable":false,"#,
+            r#""errors":[{"pointer":"/amo\"unt","code":"unknown_field","detail":"No such field."}]}"#
+        );
+        assert_eq!(text, expected);
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+}

@@ -1,0 +1,141 @@
+//! An answer before it is headers and bytes, and how it becomes them.
+
+use bytes::Bytes;
+use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+use crate::domain::ids::{IdKind, Seq, write_id};
+use crate::engine::view::Stages;
+
+use super::body::Payload;
+use super::problem::Problem;
+use super::render::write_number;
+use super::timing::{Stage, Timing};
+
+const AS_OF_SEQ: HeaderName = HeaderName::from_static("as-of-seq");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// Media type of the body; `None` when there is none.
+    pub content_type: Option<HeaderValue>,
+    /// The body.
+    pub body: Payload,
+    /// The greatest seq that the answer reveals; `None` when it is not about the books.
+    pub as_of: Option<Seq>,
+    /// The answer is that of an earlier request with the same key.
+    pub replayed: bool,
+    /// `ETag`, with its quotes.
+    pub etag: Option<String>,
+    /// `Location` of what was created.
+    pub location: Option<String>,
+    /// `Link` to the next page, the address only.
+    pub next: Option<String>,
+    /// `Allow`.
+    pub allow: Option<String>,
+    /// `Retry-After`, seconds.
+    pub retry_after_s: Option<u32>,
+    /// The engine's share of the time.
+    pub stages: Option<Stages>,
+}
+
+impl Reply {
+    /// A JSON answer.
+    #[must_use]
+    pub fn json(status: StatusCode, body: Vec<u8>) -> Reply {
+        Reply::of(status, JSON, body.into())
+    }
+
+    /// An answer of any type.
+    #[must_use]
+    pub fn of(status: StatusCode, content_type: HeaderValue, body: Payload) -> Reply {
+        Reply {
+            status,
+            content_type: Some(content_type),
+            body,
+            as_of: None,
+            replayed: false,
+            etag: None,
+            location: None,
+            next: None,
+            allow: None,
+            retry_after_s: None,
+            stages: None,
+        }
+    }
+
+    /// "You have it already."
+    #[must_use]
+    pub fn not_modified(etag: String, as_of: Seq) -> Reply {
+        let mut reply = Reply::json(StatusCode::NOT_MODIFIED, Vec::new());
+        reply.content_type = None;
+        reply.body = Payload::Whole(None);
+        reply.as_of = Some(as_of);
+        reply.etag = Some(etag);
+        reply
+    }
+
+    /// A problem document about `instance`, the path of the request.
+    #[must_use]
+    pub fn problem(problem: &Problem, instance: &str, request: u64) -> Reply {
+        let facts = problem.code.facts();
+        let status = StatusCode::from_u16(facts.status).expect("the table of problems holds HTTP statuses");
+        let mut reply = Reply::of(status, PROBLEM, problem.render(instance, request).into());
+        reply.as_of = problem.as_of;
+        reply.replayed = problem.replayed;
+        reply.allow.clone_from(&problem.allow);
+        reply.retry_after_s = problem.code.retry_after_s();
+        reply.stages = problem.stages;
+        reply
+    }
+
+    /// The answer for the HTTP library. Ends the request's clock.
+    #[must_use]
+    pub fn into_response(self, request: u64, mut timing: Timing) -> Response<Payload> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.reserve(8);
+        if let Some(content_type) = self.content_type {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
+        let mut id = Vec::with_capacity(20);
+        write_id(&mut id, IdKind::Request, request);
+        insert(headers, REQUEST_ID, id);
+        if let Some(seq) = self.as_of {
+            let mut text = Vec::with_capacity(20);
+            write_number(&mut text, seq.0);
+            insert(headers, AS_OF_SEQ, text);
+        }
+        if self.replayed {
+            headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+        }
+        for (name, value) in [(ETAG, self.etag), (LOCATION, self.location), (ALLOW, self.allow)] {
+            if let Some(value) = value {
+                insert(headers, name, value.into_bytes());
+            }
+        }
+        if let Some(next) = self.next {
+            insert(headers, LINK, format!("<{next}>; rel=\"next\"").into_bytes());
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        timing.mark(Stage::Render);
+        insert(headers, SERVER_TIMING, timing.header(self.stages.as_ref()));
+        response
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: Vec<u8>) {
+    let value = HeaderValue::from_maybe_shared(Bytes::from(value));
+    headers.insert(name, value.expect("header values of ours are visible ASCII"));
+}

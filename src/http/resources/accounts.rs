@@ -1,0 +1,102 @@
+//! Accounts: open, look at, change, list.
+
+use hyper::StatusCode;
+
+use crate::domain::account::{AccountType, Status};
+use crate::domain::ids::{AccountNo, account_id, parse_account_id};
+use crate::domain::money::Currency;
+use crate::domain::transfer::AccountRef;
+use crate::engine::command::{AccountChange, Command};
+use crate::engine::view::AccountFilter;
+
+use super::super::gateway::Call;
+use super::super::json;
+use super::super::problem::Outcome;
+use super::super::query::{At, parse_at};
+use super::super::render;
+use super::super::reply::Reply;
+use super::Names;
+use super::answer::{account_etag, expected_version, no_account, not_modified, of_answer};
+
+/// `POST /v1/accounts`
+pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
+    let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
+    let origin = call.origin(dry_run)?;
+    let account = json::parse_account(&call.body)?;
+    let answer = call.submit(Command::OpenAccount(Box::new(account)), origin).await?;
+    of_answer(call, answer)
+}
+
+/// The account that the path names.
+pub fn named(call: &Call<'_>) -> Outcome<AccountNo> {
+    let text = call.id();
+    match json::account_ref(&text, &Names(call.books()?.engine.core()))? {
+        AccountRef::No(no) => Ok(no),
+        AccountRef::Unknown => Err(no_account()),
+    }
+}
+
+/// `GET /v1/accounts/{id}`
+pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
+    let no = named(call)?;
+    let engine = &call.books()?.engine;
+    let found = call.read(engine.account(no)).await?.ok_or_else(no_account)?;
+    let etag = account_etag(&found.value);
+    if let Some(reply) = not_modified(call, &etag, found.seq) {
+        return Ok(reply);
+    }
+    let mut reply = Reply::json(StatusCode::OK, render::account(&found.value));
+    reply.as_of = Some(found.seq);
+    reply.etag = Some(etag);
+    Ok(reply)
+}
+
+/// `GET /v1/accounts/{id}?at=`: as recorded by an instant, or by effective date at the end of a day.
+pub async fn get_at(call: &mut Call<'_>) -> Outcome<Reply> {
+    let query = call.query(&["at"])?;
+    let expected = "a date YYYY-MM-DD, or an RFC 3339 instant with its offset";
+    let Some(at) = query.read("at", expected, parse_at)? else { return get(call).await };
+    let no = named(call)?;
+    let engine = &call.books()?.engine;
+    let past = match at {
+        At::Moment(moment) => call.read(engine.account_at(no, moment)).await?,
+        At::Day(day) => call.read(engine.account_on(no, day)).await?,
+    };
+    let past = past.ok_or_else(no_account)?;
+    let now = call.read(engine.account(no)).await?.ok_or_else(no_account)?;
+    let text = query.text("at").unwrap_or_default();
+    let mut reply = Reply::json(StatusCode::OK, render::past_account(&now.value, &past.value.totals, text));
+    reply.as_of = Some(past.seq.max(now.seq));
+    Ok(reply)
+}
+
+/// `PATCH /v1/accounts/{id}`
+pub async fn update(call: &mut Call<'_>) -> Outcome<Reply> {
+    let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
+    let expected = expected_version(call)?;
+    let origin = call.origin(dry_run)?;
+    let json::ChangeFields { name, metadata, status } = json::parse_account_change(&call.body)?;
+    let change = AccountChange { account: named(call)?, name, metadata, status, expected };
+    let answer = call.submit(Command::ChangeAccount(Box::new(change)), origin).await?;
+    of_answer(call, answer)
+}
+
+/// `GET /v1/accounts`
+pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
+    let query = call.query(&["type", "code", "currency", "status", "limit", "starting_after"])?;
+    let filter = AccountFilter {
+        account_type: query.read("type", "asset, liability, equity, income or expense", AccountType::from_name)?,
+        code: query.read("code", "a whole number", |text| text.parse().ok())?,
+        currency: query.read("currency", "an ISO 4217 code in capitals", Currency::from_code)?,
+        status: query.read("status", "open, frozen or closed", Status::from_name)?,
+    };
+    let before = query.read("starting_after", "an acct_… id", parse_account_id)?;
+    let limit = query.limit()?;
+    let engine = &call.books()?.engine;
+    let found = call.read(engine.accounts(filter, before, limit)).await?;
+    let mut reply = Reply::json(StatusCode::OK, render::account_page(&found.value, call.head.uri.path()));
+    reply.as_of = Some(found.seq);
+    let cursor = found.value.cursor.filter(|_| found.value.has_more).and_then(|number| u32::try_from(number).ok());
+    reply.next = cursor.map(|number| query.next_page(call.head.uri.path(), &account_id(AccountNo(number))));
+    Ok(reply)
+}

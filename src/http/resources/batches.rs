@@ -1,0 +1,90 @@
+//! Batches: fingerprinted, parsed, resolved and decided on a batch thread, never on an async worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use crate::engine::Core;
+use crate::engine::command::{Command, Origin};
+use crate::engine::view::Answer;
+
+use super::super::gateway::{Call, KeyInputs};
+use super::super::json::{self, BatchForm};
+use super::super::negotiate::prefers_minimal;
+use super::super::problem::Outcome;
+use super::super::reply::Reply;
+use super::super::timing::Stage;
+use super::Names;
+use super::answer::of_answer;
+
+/// `POST /v1/transfers/batch`
+pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
+    let is_lines = matches!(call.form, BatchForm::Lines { .. });
+    let query = call.query(if is_lines { &["dry_run", "mode"] } else { &["dry_run"] })?;
+    let dry_run = query.flag("dry_run")?;
+    let mode = query.read("mode", "atomic or independent", |mode| match mode {
+        "atomic" => Some(true),
+        "independent" => Some(false),
+        _ => None,
+    })?;
+    let form = if is_lines { BatchForm::Lines { atomic: mode.unwrap_or(false) } } else { BatchForm::Json };
+    let minimal = prefers_minimal(&call.head.headers);
+    let answer = run(call, dry_run, move |core, body| {
+        let mut batch = json::parse_batch(body, form, &Names(core))?;
+        batch.minimal = minimal;
+        Ok(Command::Batch(batch))
+    })
+    .await?;
+    of_answer(call, answer)
+}
+
+/// `POST /v1/accounts/batch`
+pub async fn create_accounts(call: &mut Call<'_>) -> Outcome<Reply> {
+    let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
+    let parse = |_: &Core, body: &[u8]| Ok(Command::OpenAccounts(json::parse_accounts(body)?));
+    let answer = run(call, dry_run, parse).await?;
+    of_answer(call, answer)
+}
+
+/// Time spent on a batch thread before the engine decides, microseconds.
+#[derive(Debug, Default)]
+struct Spent {
+    idem_us: AtomicU32,
+    parse_us: AtomicU32,
+}
+
+async fn run(
+    call: &mut Call<'_>,
+    dry_run: bool,
+    parse: impl FnOnce(&Core, &[u8]) -> Outcome<Command> + Send + 'static,
+) -> Outcome<Answer> {
+    let engine = &call.books()?.engine;
+    let (key_inputs, body) = (call.key_inputs(dry_run), std::mem::take(&mut call.body));
+    let spent = Arc::new(Spent::default());
+    let noted = Arc::clone(&spent);
+    call.timing.mark(Stage::Parse);
+    let answer = engine.submit_bulk(move |core| prepare(core, &key_inputs, &body, &noted, parse)).await;
+    let mut answer = answer??;
+    call.timing.mark_engine(&answer.stages);
+    for (stage, us) in [(Stage::Idem, &spent.idem_us), (Stage::Parse, &spent.parse_us)] {
+        call.timing.take_from_queue(stage, us.load(Ordering::Relaxed), &mut answer.stages);
+    }
+    Ok(answer)
+}
+
+fn prepare(
+    core: &Core,
+    key_inputs: &KeyInputs,
+    body: &[u8],
+    spent: &Spent,
+    parse: impl FnOnce(&Core, &[u8]) -> Outcome<Command>,
+) -> Outcome<(Command, Origin)> {
+    let micros = |since: Instant| u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+    let started = Instant::now();
+    let origin = key_inputs.origin(body)?;
+    spent.idem_us.store(micros(started), Ordering::Relaxed);
+    let started = Instant::now();
+    let command = parse(core, body)?;
+    spent.parse_us.store(micros(started), Ordering::Relaxed);
+    Ok((command, origin))
+}

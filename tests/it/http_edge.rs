@@ -1,0 +1,140 @@
+//! An edge over real books in a folder of its own, asked without sockets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use munim::disk::{Disk, FolderDisk};
+use munim::domain::ids::Seq;
+use munim::engine::clock::SystemTimeSource;
+use munim::engine::view::Unavailable;
+use munim::engine::{Engine, EngineOptions};
+use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
+use munim::http::{Books, Edge};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// Finds nothing wrong.
+#[derive(Debug)]
+struct Content;
+
+impl Verifier for Content {
+    fn verify(&self, progress: &dyn Fn(Progress)) -> Result<VerifyReport, String> {
+        progress(Progress { done: 7, total: 7 });
+        Ok(VerifyReport { ok: true, first_bad_seq: None, detail: "all is well".into(), entries: 7, took_ms: 1 })
+    }
+}
+
+impl Exporter for Content {
+    fn export(&self, query: ExportQuery) -> Result<(Seq, ExportParts), Unavailable> {
+        let (sender, receiver) = mpsc::channel(2);
+        let part = Bytes::from(format!("{query:?}\n"));
+        sender.try_send(Ok(part)).expect("there is room for one part");
+        Ok((Seq(7), receiver))
+    }
+}
+
+/// Books, and the edge before them.
+pub struct Server {
+    pub edge: Arc<Edge>,
+    engine: Option<Arc<Engine>>,
+    folder: Option<tempfile::TempDir>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Said {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Said {
+    /// A header as text; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("our headers are ASCII"))
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body))
+    }
+
+    /// Status and code of a problem; status alone otherwise.
+    pub fn brief(&self) -> String {
+        if self.header("content-type") == "application/problem+json" {
+            let json = self.json();
+            assert_eq!(json["status"], self.status.as_u16());
+            assert_eq!(json["type"], format!("/problems/{}", json["code"].as_str().expect("a code")));
+            return format!("{} {}", self.status.as_u16(), json["code"].as_str().expect("a code"));
+        }
+        self.status.as_u16().to_string()
+    }
+}
+
+impl Server {
+    pub fn start() -> Server {
+        let folder = tempfile::tempdir().expect("a folder");
+        Server::over(folder)
+    }
+
+    fn over(folder: tempfile::TempDir) -> Server {
+        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).expect("the folder is free"));
+        let mut options = EngineOptions::default();
+        options.journal.segment_bytes = 4 << 20;
+        let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
+        let edge = Edge::new();
+        let content = Arc::new(Content);
+        edge.open(Books { engine: Arc::clone(&engine), verifier: Arc::clone(&content) as _, exporter: content });
+        Server { edge, engine: Some(engine), folder: Some(folder) }
+    }
+
+    /// A clean end and a new process over the same folder.
+    pub fn restart(mut self) -> Server {
+        let folder = self.folder.take().expect("a server that runs has its folder");
+        drop(self);
+        Server::over(folder)
+    }
+
+    /// Sends anything.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Said {
+        let mut request = Request::builder().method(method.parse::<Method>().expect("a method")).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).expect("a request");
+        let (head, body) = Arc::clone(&self.edge).handle(request).await.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        let said = Said { status: head.status, headers: head.headers, body };
+        assert!(said.header("request-id").starts_with("req_"), "every answer has its request's id");
+        assert!(said.header("server-timing").contains("total;dur="), "every answer accounts for its time");
+        assert_ne!(said.status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {:?}", said.body);
+        said
+    }
+
+    pub async fn get(&self, path: &str) -> Said {
+        self.send("GET", path, &[], "").await
+    }
+
+    /// A JSON POST with a key.
+    pub async fn post(&self, path: &str, key: &str, body: impl Into<Bytes>) -> Said {
+        self.send("POST", path, &[("content-type", "application/json"), ("idempotency-key", key)], body).await
+    }
+
+    /// Opens an account; its id.
+    pub async fn open_account(&self, external_id: &str, more: &str) -> String {
+        let body = format!(r#"{{"external_id":"{external_id}","currency":"INR","type":"asset"{more}}}"#);
+        let said = self.post("/v1/accounts", external_id, body).await;
+        assert_eq!(said.brief(), "201", "{:?}", said.body);
+        said.json()["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.shut_down();
+        }
+    }
+}
