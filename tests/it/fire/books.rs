@@ -102,7 +102,8 @@ impl Books {
         let posted: i64 = self.sums.iter().map(|sums| sums.debits_posted).sum();
         let report = answer.json();
         let totals = report["totals"].as_array().cloned().unwrap_or_default();
-        let is_balanced = |total: &Value| paise(&total["debits"]) == Some(posted) && total["debits"] == total["credits"];
+        let is_balanced =
+            |total: &Value| paise(&total["debits"]) == Some(posted) && total["debits"] == total["credits"];
         if posted > 0 && (totals.len() != 1 || !is_balanced(&totals[0])) {
             return Err(format!("the trial balance should be {posted} paise: {}", answer.shown()));
         }

@@ -8,9 +8,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use rand::Rng;
 
 use super::order::{Item, NewTransfer, Order, Terms};
 use super::wire::{Answer, Client};
@@ -49,7 +49,11 @@ impl Pool {
     fn take(list: &Mutex<Vec<Arc<Terms>>>, rng: &mut SmallRng, leave: bool) -> Option<Arc<Terms>> {
         let mut list = list.lock().expect("no client panics under the lock");
         let place = rng.random_range(0..list.len().max(1));
-        if leave || rng.random_ratio(1, 5) { list.get(place).cloned() } else { (place < list.len()).then(|| list.swap_remove(place)) }
+        if leave || rng.random_ratio(1, 5) {
+            list.get(place).cloned()
+        } else {
+            (place < list.len()).then(|| list.swap_remove(place))
+        }
     }
 
     fn transfer(&self, rng: &mut SmallRng, external_id: String) -> NewTransfer {
@@ -173,7 +177,8 @@ impl Recorder<'_> {
     /// An earlier key again: the same bytes, and it says so.
     fn repeat(&self, client: &mut Client, earlier: &Record) -> Result<(), String> {
         let (Some(first), false) = (&earlier.answer, earlier.order.is_read()) else { return Ok(()) };
-        let again = client.call(&earlier.order.request(&self.pool.accounts, &earlier.key)).map_err(|e| e.to_string())?;
+        let again =
+            client.call(&earlier.order.request(&self.pool.accounts, &earlier.key)).map_err(|e| e.to_string())?;
         check_replay(&earlier.key, (first.status, &first.body), &again)
     }
 

@@ -58,10 +58,21 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub enum Fact {
     Opened,
-    Moved { debit: u32, credit: u32, paise: u64 },
-    Held { debit: u32, credit: u32, paise: u64 },
+    Moved {
+        debit: u32,
+        credit: u32,
+        paise: u64,
+    },
+    Held {
+        debit: u32,
+        credit: u32,
+        paise: u64,
+    },
     /// A hold ended; `posted` of it was moved, the rest released.
-    Resolved { hold: Arc<Terms>, posted: u64 },
+    Resolved {
+        hold: Arc<Terms>,
+        posted: u64,
+    },
     Reversed(Arc<Terms>),
 }
 
