@@ -49,16 +49,22 @@ fn single(journal: &Journal) {
     sequencer.end(&Trailer { key, owner: 1, request: first.0.wrapping_mul(0x9E37_79B9_7F4A_7C15), reply: &[1; 50] });
 }
 
-fn opened() -> (tempfile::TempDir, Opened) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let disk = Arc::new(FolderDisk::open(folder.path()).expect("a new folder"));
-    let mut opened = open(disk, JournalOptions::default()).expect("a new journal");
+fn opened_filled() -> (tempfile::TempDir, Opened) {
+    let (folder, mut opened) = opened_bare();
     while opened.maintenance.step() {}
     (folder, opened)
 }
 
+/// Without the next segment and without zeros written ahead: what commits cost before they are there.
+fn opened_bare() -> (tempfile::TempDir, Opened) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = Arc::new(FolderDisk::open(folder.path()).expect("a new folder"));
+    let opened = open(disk, JournalOptions::default()).expect("a new journal");
+    (folder, opened)
+}
+
 fn encode(c: &mut Criterion) {
-    let (_folder, mut opened) = opened();
+    let (_folder, mut opened) = opened_filled();
     let mut group = c.benchmark_group("journal");
     group.throughput(Throughput::Elements(8_000));
     group.bench_function("append 8,000 transfers", |bencher| {
@@ -82,7 +88,7 @@ fn encode(c: &mut Criterion) {
 fn commit(c: &mut Criterion) {
     let mut group = c.benchmark_group("journal commit");
     for singles in [1, 20, 33, 40, 60, 200] {
-        let (folder, mut opened) = opened();
+        let (folder, mut opened) = opened_filled();
         let mut committed = 0u64;
         group.throughput(Throughput::Elements(singles));
         group.bench_function(format!("{singles} keyed singles"), |bencher| {
@@ -94,12 +100,25 @@ fn commit(c: &mut Criterion) {
                 committed += singles;
             });
         });
+        if committed == 0 {
+            continue;
+        }
         let stored = opened.journal.segments().iter().map(|segment| segment.bytes).sum::<u64>();
         opened.journal.close_files();
         let on_disk = allocated(folder.path(), committed);
         println!("{singles} keyed singles a commit: {} B by pages, {on_disk} B in files", stored / committed);
     }
-    let (_folder, mut opened) = opened();
+    let (_folder, mut opened) = opened_bare();
+    group.throughput(Throughput::Elements(40));
+    group.bench_function("40 keyed singles, nothing written ahead", |bencher| {
+        bencher.iter(|| {
+            for _ in 0..40 {
+                single(&opened.journal);
+            }
+            assert!(matches!(opened.writer.step(), Step::Committed { .. }));
+        });
+    });
+    let (_folder, mut opened) = opened_filled();
     group.throughput(Throughput::Elements(8_000));
     group.bench_function("batch of 8,000", |bencher| {
         bencher.iter(|| {
@@ -118,7 +137,7 @@ fn allocated(folder: &std::path::Path, transfers: u64) -> u64 {
 }
 
 fn scan(c: &mut Criterion) {
-    let (_folder, mut opened) = opened();
+    let (_folder, mut opened) = opened_filled();
     for _ in 0..125 {
         batch(&opened.journal, 8_000);
         opened.writer.step();

@@ -174,6 +174,15 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Whatever the file system says.
     fn make_read_only(&self, name: &str) -> io::Result<()>;
 
+    /// Gives back the space of long runs of zeros in a file that will not change: it reads the same.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn release_zeros(&self, name: &str) -> io::Result<()> {
+        let _ = name;
+        Ok(())
+    }
+
     /// Reads a whole file.
     ///
     /// # Errors

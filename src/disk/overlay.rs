@@ -98,11 +98,11 @@ impl StorageBackend for OverlayBackend {
         for page in offset / PAGE_BYTES..end.div_ceil(PAGE_BYTES) {
             let start = page * PAGE_BYTES;
             let bytes = match changes.pages.entry(page) {
-                Entry::Occupied(page) => page.into_mut(),
-                Entry::Vacant(page) => {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(new) => {
                     let mut bytes = vec![0; PAGE_BYTES as usize].into_boxed_slice();
                     self.read_below(below_len, start, &mut bytes)?;
-                    page.insert(bytes)
+                    new.insert(bytes)
                 }
             };
             let (from, to) = (start.max(offset), (start + PAGE_BYTES).min(end));

@@ -31,6 +31,9 @@ const LOCK_NAME: &str = "LOCK";
 /// journal's writer waits for then never has more than this ahead of it.
 const FILL_PIECE_BYTES: u64 = 1 << 20;
 
+/// Zeros are given back in holes of this size: smaller ones would cost the file system more than they free.
+const HOLE_BYTES: u64 = 64 << 10;
+
 /// Why a folder could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -183,6 +186,25 @@ impl Disk for FolderDisk {
         std::fs::set_permissions(self.path.join(name), std::fs::Permissions::from_mode(0o440))
     }
 
+    fn release_zeros(&self, name: &str) -> io::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        let len = file.metadata()?.len();
+        let mut piece = vec![0u8; HOLE_BYTES as usize];
+        let mut at = 0;
+        while at + HOLE_BYTES <= len {
+            file.read_exact_at(&mut piece, at)?;
+            if piece.iter().all(|byte| *byte == 0) {
+                let mode = libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE;
+                match fallocate(&file, mode, at, HOLE_BYTES) {
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
+                    result => result?,
+                }
+            }
+            at += HOLE_BYTES;
+        }
+        file.sync_all()
+    }
+
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         std::fs::read(self.path.join(name))
     }
@@ -318,23 +340,12 @@ impl Ahead for OpenFile {
         if bytes == 0 || lengths.is_closed {
             return Ok(());
         }
-        let length = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
-        loop {
-            #[allow(unsafe_code, reason = "std has no fallocate")]
-            // SAFETY: the descriptor is open for as long as `self.file` lives; the call takes no pointers.
-            let result = unsafe { libc::fallocate(self.file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, length) };
-            if result == 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                // A file system without reservations: a full disk then fails inside a commit.
-                io::ErrorKind::Unsupported => return Ok(()),
-                // A quota is as full as a disk.
-                io::ErrorKind::QuotaExceeded => return Err(io::ErrorKind::StorageFull.into()),
-                _ => return Err(error),
-            }
+        match fallocate(&self.file, libc::FALLOC_FL_KEEP_SIZE, 0, bytes) {
+            // A file system without reservations: a full disk then fails inside a commit.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            // A quota is as full as a disk.
+            Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => Err(io::ErrorKind::StorageFull.into()),
+            result => result,
         }
     }
 
@@ -354,6 +365,24 @@ impl Ahead for OpenFile {
         // Outside the lock: redb may grow meanwhile.
         self.file.sync_data()?;
         Ok(true)
+    }
+}
+
+/// Reserves or frees a range of a file; its length stays.
+fn fallocate(file: &File, mode: libc::c_int, from: u64, bytes: u64) -> io::Result<()> {
+    let from = libc::off_t::try_from(from).map_err(io::Error::other)?;
+    let bytes = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
+    loop {
+        #[allow(unsafe_code, reason = "std has no fallocate")]
+        // SAFETY: the descriptor is open for as long as `file` is borrowed; the call takes no pointers.
+        let result = unsafe { libc::fallocate(file.as_raw_fd(), mode, from, bytes) };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! 3. Fill a piece of the space ahead with zeros.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct Upkeep {
     /// Held for moving a line in or out.
     work: Mutex<Work>,
     wake: Condvar,
+    /// Whether `next` is there; changed with it, under its lock, and read without.
+    has_next: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -45,11 +48,19 @@ impl Upkeep {
     }
 
     pub(super) fn offer(&self, next: NextSegment) {
-        self.work().next = Some(next);
+        let mut work = self.work();
+        work.next = Some(next);
+        self.has_next.store(true, Ordering::Release);
     }
 
     pub(super) fn take_next(&self) -> Option<NextSegment> {
-        self.work().next.take()
+        let mut work = self.work();
+        self.has_next.store(false, Ordering::Release);
+        work.next.take()
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        self.has_next.load(Ordering::Acquire)
     }
 
     /// Queues a segment for sealing, with the position after its last entry.
@@ -95,7 +106,7 @@ impl Maintenance {
     pub fn run(mut self) {
         loop {
             while self.step() {
-                if self.journal.is_closed.load(std::sync::atomic::Ordering::Acquire) {
+                if self.journal.is_closed.load(Ordering::Acquire) {
                     return;
                 }
             }
@@ -115,7 +126,7 @@ impl Maintenance {
             }
             work.is_woken = false;
             drop(work);
-            let is_closed = self.journal.is_closed.load(std::sync::atomic::Ordering::Acquire);
+            let is_closed = self.journal.is_closed.load(Ordering::Acquire);
             if is_closed || self.journal.poison.is_poisoned() {
                 return;
             }
@@ -158,6 +169,7 @@ impl Maintenance {
         let reserved = active.ahead.reserve(journal.options.reserve_bytes());
         reserved.map_err(|source| JournalError::io("reserve space for the journal", source))?;
         journal.upkeep.work().is_unreserved = false;
+        journal.active_stored.store(active.stored(), Ordering::Release);
         Ok(true)
     }
 
@@ -174,7 +186,7 @@ impl Maintenance {
             }
             Ok(next) => next,
         };
-        journal.offer_next(next);
+        journal.upkeep.offer(next);
         journal.poison.set_full(false);
         self.is_waiting_for_space = false;
         self.has_filled_next = false;
@@ -227,6 +239,8 @@ impl Maintenance {
         // redb cuts the file after its last sync: without this one, a power cut could give back
         // the longer file, which is not the one that the manifest is about to describe.
         disk.open(&name).and_then(|file| file.sync_data()).map_err(doing)?;
+        // Pages that redb left unused are zeros that were written ahead.
+        disk.release_zeros(&name).map_err(doing)?;
         let file_hash = disk.hash(&name).map_err(doing)?;
         let bytes = disk.open_frozen(&name).and_then(|file| file.len()).map_err(doing)?;
         Ok(SealedSegment {

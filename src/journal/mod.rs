@@ -50,7 +50,7 @@ use crate::domain::time::Day;
 use block::Identity;
 use maintenance::Upkeep;
 use poison::Poison;
-use segment::{LiveSegment, NextSegment, SealedFiles};
+use segment::{LiveSegment, SealedFiles};
 
 /// How a journal is opened.
 #[derive(Clone, Debug)]
@@ -244,8 +244,6 @@ pub struct Journal {
     committing_bytes: AtomicU64,
     /// Bytes that the active segment's blocks take.
     active_stored: AtomicU64,
-    /// Whether a next segment stands ready.
-    has_next: AtomicBool,
     is_closed: AtomicBool,
     roll_requested: AtomicBool,
     /// Seq and hash of the last durable block. Held for a copy.
@@ -300,7 +298,7 @@ impl Journal {
         if pending > self.options.pending_bytes_max as u64 {
             return Err(Refused::Busy);
         }
-        if !self.has_next.load(Ordering::Acquire) {
+        if !self.upkeep.has_next() {
             let active = self.active_stored.load(Ordering::Acquire) + pending;
             if self.poison.is_full() && active >= self.options.segment_bytes {
                 return Err(Refused::Full);
@@ -418,17 +416,6 @@ impl Journal {
 
     fn active(&self) -> Option<Arc<LiveSegment>> {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner).live.last().cloned()
-    }
-
-    fn offer_next(&self, next: NextSegment) {
-        self.upkeep.offer(next);
-        self.has_next.store(true, Ordering::Release);
-    }
-
-    fn take_next(&self) -> Option<NextSegment> {
-        let next = self.upkeep.take_next();
-        self.has_next.store(false, Ordering::Release);
-        next
     }
 }
 

@@ -213,7 +213,6 @@ fn assemble(
         gathered_bytes: AtomicU64::new(0),
         committing_bytes: AtomicU64::new(0),
         active_stored: AtomicU64::new(stored),
-        has_next: AtomicBool::new(false),
         is_closed: AtomicBool::new(false),
         roll_requested: AtomicBool::new(false),
         head: Mutex::new((position.last_seq, position.hash)),

@@ -143,6 +143,9 @@ impl Chain {
     }
 }
 
+/// Takes a block and the first seq of its segment.
+type BlockVisitor<'a> = dyn FnMut(Seq, &Block) -> Result<ControlFlow<()>, JournalError> + 'a;
+
 /// A segment to read from, whichever way it is open.
 enum Source {
     Live(Arc<LiveSegment>),
@@ -252,11 +255,7 @@ impl Journal {
     }
 
     /// Visits the durable blocks from the one that holds `from`, with the first seq of their segment.
-    fn each_block(
-        &self,
-        from: Seq,
-        visit: &mut dyn FnMut(Seq, &Block) -> Result<ControlFlow<()>, JournalError>,
-    ) -> Result<ControlFlow<()>, JournalError> {
+    fn each_block(&self, from: Seq, visit: &mut BlockVisitor<'_>) -> Result<ControlFlow<()>, JournalError> {
         let durable = self.durable_seq();
         let mut next = Seq(from.0.max(1));
         while next <= durable {

@@ -349,7 +349,8 @@ impl OpenSealed {
     pub(super) fn open(disk: &dyn Disk, first_seq: Seq) -> Result<OpenSealed, JournalError> {
         let file = segment_name(first_seq);
         let backend = disk.open_frozen(&file).map_err(|source| JournalError::io("open a sealed segment", source))?;
-        let read = || -> Result<(Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Database), redb::Error> {
+        type Parts = (Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Database);
+        let read = || -> Result<Parts, redb::Error> {
             let db = open_database(AnyBackend::new(backend), SEALED_CACHE_BYTES)?;
             let tx = db.begin_read()?;
             let footer = tx.open_table(META)?.get(FOOTER)?.and_then(|value| Footer::decode(value.value()));

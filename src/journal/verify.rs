@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::reader::Item;
 use super::segment::segment_name;
-use super::{JournalError, JournalOptions, open};
+use super::{JournalError, JournalOptions, MANIFEST_NAME, open};
 use crate::disk::Disk;
 use crate::domain::ids::Seq;
 
@@ -51,8 +51,10 @@ pub fn chain(
     file_hashes: FileHashes,
     visit: &mut dyn FnMut(Item<'_>),
 ) -> Result<ChainReport, JournalError> {
-    if disk.list().map_err(|source| JournalError::io("list the journal's folder", source))?.is_empty() {
-        return Err(JournalError::Missing { file: segment_name(Seq(1)), seq: Seq(1) });
+    // Opening a folder without a journal would make one.
+    let names = disk.list().map_err(|source| JournalError::io("list the journal's folder", source))?;
+    if !names.iter().any(|name| name == MANIFEST_NAME) {
+        return Err(JournalError::Missing { file: MANIFEST_NAME.into(), seq: Seq(1) });
     }
     let opened = open(Arc::clone(&disk), options)?;
     let journal = &opened.journal;

@@ -99,7 +99,7 @@ impl Writer {
 
     fn wants_roll(&self) -> bool {
         let is_asked = self.journal.roll_requested.load(Ordering::Acquire);
-        is_asked && self.journal.has_next.load(Ordering::Acquire) && !self.is_active_empty()
+        is_asked && self.journal.upkeep.has_next() && !self.is_active_empty()
     }
 
     fn is_active_empty(&self) -> bool {
@@ -147,7 +147,7 @@ impl Writer {
         if !is_asked && self.active.stored() < journal.options.segment_bytes {
             return Ok(());
         }
-        let Some(next) = journal.take_next() else { return Ok(()) };
+        let Some(next) = journal.upkeep.take_next() else { return Ok(()) };
         let next = Arc::new(next.activate(&*journal.disk, self.position.last_seq.next())?);
         let retired = std::mem::replace(&mut self.active, Arc::clone(&next));
         journal.catalog.write().unwrap_or_else(PoisonError::into_inner).live.push(next);

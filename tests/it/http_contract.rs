@@ -1,5 +1,6 @@
 //! The HTTP contract over real books: every route, what it answers and what it refuses.
 
+use proptest::strategy::Strategy;
 use serde_json::json;
 
 use crate::http_edge::{Said, Server};
@@ -287,4 +288,34 @@ async fn an_edge_without_books_says_that_it_recovers() {
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         assert_eq!(text.contains("recovering"), status == 503, "{text}");
     }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    /// No body, id, query or header value makes a 500 (`Server::send` looks) or a panic.
+    #[test]
+    fn odd_requests_are_refused_quietly(
+        place in 0..ROUTES.len(),
+        id in "[a-z_:%0-9A-F]{1,24}",
+        query in "[a-z_=&%+0-9:TZ-]{0,40}",
+        key in "[ -~]{0,20}",
+        body in proptest::prop_oneof![
+            proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            "[\\[\\]{}\":,a-z_0-9.e+-]{0,200}".prop_map(String::into_bytes),
+        ],
+    ) {
+        let route = &ROUTES[place];
+        let path = route.pattern.replace("{id}", &id).replace("{code}", &id);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        ODD.with(|server| {
+            let headers = [JSON, ("idempotency-key", key.as_str())];
+            runtime.block_on(server.send(route.method, &format!("{path}?{query}"), &headers, body));
+        });
+    }
+}
+
+thread_local! {
+    /// One server for all odd requests: opening a folder takes longer than hundreds of them.
+    static ODD: Server = Server::start();
 }

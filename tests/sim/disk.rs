@@ -97,6 +97,8 @@ pub struct Tally {
     pub faults: u64,
     /// Syncs that were tried on a file after one had failed on it.
     pub retried_syncs: u64,
+    /// Of those, on files of the journal.
+    pub retried_journal_syncs: u64,
 }
 
 /// A folder in memory. Clones are the same folder.
@@ -118,6 +120,10 @@ struct World {
     failing_read: Option<u64>,
     is_full: bool,
     tally: Tally,
+    /// The file that is being used, `None` for the folder.
+    touching: Option<u64>,
+    /// Names of the files that faults struck since the last crash; the folder has none.
+    struck: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -170,6 +176,8 @@ impl SimDisk {
             failing_read: None,
             is_full: false,
             tally: Tally::default(),
+            touching: None,
+            struck: Vec::new(),
         })))
     }
 
@@ -200,6 +208,17 @@ impl SimDisk {
     /// Lets the read with this number (from 1, by [`SimDisk::reads`]) and all later ones fail.
     pub fn set_failing_read(&self, at: Option<u64>) {
         self.world().failing_read = at;
+    }
+
+    /// Names of the files that faults struck since the last crash; "" for the folder.
+    pub fn struck(&self) -> Vec<String> {
+        self.world().struck.clone()
+    }
+
+    /// Whether nothing has gone wrong since the last crash.
+    pub fn is_sound(&self) -> bool {
+        let world = self.world();
+        world.has_power && world.struck.is_empty()
     }
 
     /// Plans a power cut after some more operations.
@@ -233,6 +252,7 @@ impl SimDisk {
         world.has_power = true;
         world.fault = None;
         world.failing_read = None;
+        world.struck.clear();
         let changes = world.history.len() as u64;
         let kept = world.dice.below(changes) as usize;
         world.tally.lost_names += changes - 1 - kept as u64;
@@ -295,6 +315,7 @@ impl World {
         }
         if fault.kind != FaultKind::FailedSync {
             self.tally.faults += 1;
+            self.strike();
         }
         match fault.kind {
             FaultKind::Eio => Verdict::Fail(io::Error::other("input/output error")),
@@ -306,6 +327,12 @@ impl World {
                 if self.dice.chance(50) { Verdict::Short } else { Verdict::Fail(power_is_off()) }
             }
         }
+    }
+
+    /// Notes whom a fault struck.
+    fn strike(&mut self) {
+        let name = self.names.iter().find(|(_, id)| Some(**id) == self.touching).map(|(name, _)| name.clone());
+        self.struck.push(name.unwrap_or_default());
     }
 
     /// For operations that can only happen or not.
@@ -476,7 +503,10 @@ impl SimBackend {
         if world.generation != self.generation {
             return Err(power_is_off());
         }
-        act(&mut world, self.file)
+        world.touching = Some(self.file);
+        let done = act(&mut world, self.file);
+        world.touching = None;
+        done
     }
 }
 
@@ -513,6 +543,8 @@ impl StorageBackend for SimBackend {
         self.with(|world, id| {
             if file(world, id).has_failed_sync {
                 world.tally.retried_syncs += 1;
+                let is_journal = world.names.iter().any(|(name, named)| *named == id && name.starts_with("journal"));
+                world.tally.retried_journal_syncs += u64::from(is_journal);
             }
             match world.begin() {
                 Verdict::Go => {
@@ -523,6 +555,7 @@ impl StorageBackend for SimBackend {
                 Verdict::Fail(error) => Err(error),
                 Verdict::Short | Verdict::LoseSync => {
                     world.tally.faults += 1;
+                    world.strike();
                     file(world, id).fail_sync();
                     Err(io::Error::other("input/output error in sync"))
                 }
@@ -628,6 +661,7 @@ impl Disk for SimDisk {
             Verdict::Fail(error) => return Err(error),
             Verdict::Short | Verdict::LoseSync => {
                 world.tally.faults += 1;
+                world.strike();
                 return Err(io::Error::other("input/output error in sync"));
             }
         }

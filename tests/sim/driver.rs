@@ -105,6 +105,8 @@ pub struct Run {
     is_in_checkpoint: bool,
     /// Accidents and clock jumps happen; off for scripts.
     pub is_wild: bool,
+    /// The files were damaged on purpose: reads may fail, but not lie.
+    pub is_damaged: bool,
 }
 
 /// Tiny limits by the dice, so that every run rolls segments.
@@ -152,6 +154,21 @@ impl Run {
             replies: BTreeMap::new(),
             is_in_checkpoint: false,
             is_wild: true,
+            is_damaged: false,
+        }
+    }
+
+    /// The same books on another disk; everything in them counts as revealed.
+    pub fn on(&self, disk: SimDisk) -> Run {
+        Run {
+            disk,
+            hands: self.hands.clone(),
+            model: self.model.clone(),
+            options: self.options.clone(),
+            replies: self.replies.clone(),
+            revealed: self.model.last_seq(),
+            is_wild: false,
+            ..Run::new(1)
         }
     }
 
@@ -167,6 +184,11 @@ impl Run {
             self.step();
         }
         self.finish()
+    }
+
+    /// Whether nothing may fail: no accident has happened since the start.
+    pub fn is_sound(&self) -> bool {
+        self.disk.is_sound() && !self.is_damaged
     }
 
     pub fn core(&self) -> Arc<Core> {
@@ -198,7 +220,8 @@ impl Run {
         }
     }
 
-    fn command(&mut self) {
+    /// A random command.
+    pub fn command(&mut self) {
         let today = self.model.business_date();
         let (ask, key, dry) = self.inventor.invent(&self.model, today);
         self.submit(&ask, key, dry);
@@ -224,7 +247,7 @@ impl Run {
                 }
                 Err(NotYet::Unavailable(Unavailable::JournalFull)) if self.disk.is_full() => return false,
                 Err(other) => {
-                    assert!(!self.disk.has_power(), "{ask:?}: {other:?}");
+                    assert!(!self.is_sound(), "{ask:?}: {other:?}");
                     return false;
                 }
             }
@@ -301,7 +324,7 @@ impl Run {
         match read {
             Ok(value) => Some(value),
             Err(error) => {
-                assert!(!self.disk.has_power(), "a read failed: {error:?}");
+                assert!(!self.is_sound(), "a read failed: {error:?}");
                 None
             }
         }
@@ -311,15 +334,17 @@ impl Run {
     pub fn write(&mut self) -> bool {
         let live = self.live.as_mut().expect("open");
         let step = live.writer.step();
+        let is_sound = self.is_sound();
+        let live = self.live.as_ref().expect("open");
         match step {
             Step::Committed { seq, .. } => {
                 assert!(live.core.watermark().covers(seq));
                 self.settle();
                 true
             }
-            Step::Idle => self.disk.has_power(),
+            Step::Idle => is_sound,
             Step::Failed => {
-                assert!(!self.disk.has_power(), "the journal failed: {:?}", live.core.status().trouble);
+                assert!(!is_sound, "the journal failed: {:?}", live.core.status().trouble);
                 false
             }
         }
@@ -344,7 +369,7 @@ impl Run {
     pub fn table(&mut self) {
         let core = self.core();
         if let Err(error) = core.table_rolled() {
-            assert!(!self.disk.has_power(), "{error:?}");
+            assert!(!self.is_sound(), "{error:?}");
         }
     }
 
@@ -356,7 +381,7 @@ impl Run {
                 self.counters.checkpoints += 1;
                 self.is_in_checkpoint = false;
             }
-            Err(error) => assert!(!self.disk.has_power(), "{error:?}"),
+            Err(error) => assert!(!self.is_sound(), "{error:?}"),
         }
     }
 
@@ -414,9 +439,24 @@ impl Run {
         self.hands.restart();
     }
 
+    /// Opens the books once, as they are. False when they do not open.
+    pub fn try_open(&mut self) -> bool {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        match recovery::open(&disk, &self.options, Box::new(self.hands.clone())) {
+            Ok(parts) => {
+                self.take(parts);
+                true
+            }
+            Err(error) => {
+                assert!(!self.is_sound(), "the books do not open: {error:?}");
+                false
+            }
+        }
+    }
+
     /// Opens the books, crashing on the way now and then, and compares what is found.
     pub fn open(&mut self) {
-        let parts = loop {
+        loop {
             if self.is_wild && self.dice.chance(5) && self.disk.list().is_ok_and(|names| names.iter().any(|n| n == STORE_FILE)) {
                 self.disk.remove(STORE_FILE).expect("it was listed");
                 self.disk.sync_dir().expect("the folder has power");
@@ -427,16 +467,16 @@ impl Run {
                 self.disk.cut_power_in(after);
             }
             self.options.shards = 1 << self.dice.below(3);
-            let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-            match recovery::open(&disk, &self.options, Box::new(self.hands.clone())) {
-                Ok(parts) => break parts,
-                Err(error) => {
-                    assert!(!self.disk.has_power(), "the books do not open: {error:?}");
-                    self.counters.crashes_in_recovery += 1;
-                    self.disk.crash();
-                }
+            if self.try_open() {
+                return;
             }
-        };
+            self.counters.crashes_in_recovery += 1;
+            self.disk.crash();
+        }
+    }
+
+    /// Compares what was found.
+    pub fn take(&mut self, parts: Parts) {
         let Parts { core, writer, maintenance, report } = parts;
         self.counters.store_rebuilds += u64::from(report.rebuilt_store);
         self.live = Some(Live { core: Arc::clone(&core), writer, maintenance });

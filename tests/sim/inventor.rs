@@ -191,7 +191,7 @@ impl Inventor {
     fn texts(&mut self) -> Texts {
         let external = self.dice.chance(50).then(|| format!("T{}", self.dice.below(30)));
         let description = self.dice.chance(50).then(|| format!("rent {}", self.dice.below(100)));
-        let pairs = if self.dice.chance(12) { full_pairs(self.dice.chance(30)) } else { self.pairs(3) };
+        let pairs = if self.dice.chance(6) { full_pairs(self.dice.chance(30)) } else { self.pairs(3) };
         (external, description, pairs)
     }
 

@@ -6,9 +6,16 @@
 
 mod disk;
 mod driver;
+mod faults;
+mod history;
 mod inventor;
 mod journal;
 mod model;
 mod reading;
+mod rot;
 mod seeds;
 mod speak;
+
+/// A third of a run is malloc: redb's maps and the disk's pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
