@@ -4,5 +4,5 @@
 # Exit status 0 well, 1 not so, 77 NOT RUN.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. tests/needs_loop.sh
+. tests/power/preflight.bash
 cargo test --release --test power -- full

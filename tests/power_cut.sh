@@ -5,5 +5,5 @@
 # killed, the filesystem is mounted again. Exit status 0 well, 1 something was lost, 77 NOT RUN.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. tests/needs_loop.sh
+. tests/power/preflight.bash
 cargo test --release --test power -- cut "$@"

@@ -1,6 +1,6 @@
 //! The real binary under load, killed with SIGKILL at random moments, recovery included.
 //!
-//! `MUNIM_KILL9_CYCLES` says how many times (default 3; CI 20; the full run 200), `MUNIM_SEED` from which seed.
+//! `MUNIM_KILL9_CYCLES` says how many times (default 3; CI 20; the full run 200), `MUNIM_KILL9_SEED` from which seed.
 
 use super::fire::life::{Kill9, Life, Pace};
 use super::fire::server::Place;
@@ -28,7 +28,7 @@ fn live(place: Place, cycles: u64, seed: u64) -> Result<String, String> {
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_revealed_is_undone_by_kill_9() {
     let cycles = number_from("MUNIM_KILL9_CYCLES").unwrap_or(3);
-    let seed = number_from("MUNIM_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    let seed = number_from("MUNIM_KILL9_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let mut folder = tempfile::tempdir().expect("a folder");
     let outcome = live(Place::in_folder(folder.path(), &FLAGS), cycles, seed);
     folder.disable_cleanup(outcome.is_err());

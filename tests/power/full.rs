@@ -4,7 +4,8 @@
 //! 2. Batches are posted until one is answered 503 `journal_full`; all before it were whole.
 //! 3. Reads answer what was acknowledged, and more writes are refused in the same way.
 //! 4. The file is removed: within five seconds a write goes through, and a refused key was not remembered.
-//! 5. After kill -9 and a restart all sums are what was acknowledged, and `verify` is content.
+//! 5. Checkpoints go on too: a store that once met a full disk must not stay broken until a restart.
+//! 6. After kill -9 and a restart all sums are what was acknowledged, and `verify` is content.
 
 use std::fs::File;
 use std::io::Write;
@@ -23,6 +24,9 @@ const BATCHES_MAX: u32 = 4_000;
 const DISK_MIB: u64 = 512;
 /// How soon writes must resume (issue 2: "within 5 s of space returning").
 const RESUME_MAX: Duration = Duration::from_secs(5);
+
+/// How soon a checkpoint must succeed: the keeper tries again every five seconds.
+const CHECKPOINT_MAX: Duration = Duration::from_secs(20);
 
 struct Teller {
     client: Client,
@@ -67,6 +71,21 @@ impl Teller {
             return Ok(());
         }
         Err(format!("{} paise were acknowledged: {}", self.acknowledged, answer.shown()))
+    }
+
+    /// Step 5: a checkpoint covers what is booked by now.
+    fn await_checkpoint(&mut self) -> Result<(), String> {
+        let booked = u64::try_from(self.acknowledged).expect("a count of transfers");
+        let began = Instant::now();
+        while began.elapsed() < CHECKPOINT_MAX {
+            let status = self.client.get("/v1/status").map_err(|error| format!("status: {error}"))?;
+            let at = status.json()["checkpoint_seq"].as_str().and_then(|text| text.parse::<u64>().ok());
+            if at.is_some_and(|seq| seq >= booked) {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        Err("no checkpoint for long after space returned".into())
     }
 
     /// Step 2; the key that was refused.
@@ -117,6 +136,7 @@ fn one_round(disk: &LoopDisk, teller: &mut Teller) -> Result<String, String> {
     }
     let resumed = freed.elapsed();
     teller.check_sums()?;
+    teller.await_checkpoint()?;
     Ok(format!("full at {at_full} transfers (readyz {}), resumed after {resumed:?}", ready.status))
 }
 
