@@ -79,7 +79,12 @@ impl Pool {
                 Some(Item::New(NewTransfer { text: if is_long { 300 } else { new.text }, ..new }))
             }
         });
-        Order::Batch { items: items.flatten().collect(), is_atomic: rng.random(), is_minimal: rng.random_ratio(1, 3) }
+        let mut items: Vec<Item> = items.flatten().collect();
+        // All holds may be gone, and a batch without items is no command.
+        if items.is_empty() {
+            items.push(Item::New(self.transfer(rng, format!("{key}-only"))));
+        }
+        Order::Batch { items, is_atomic: rng.random(), is_minimal: rng.random_ratio(1, 3) }
     }
 
     /// A random order. `key` is new with every call: external ids are made of it.
