@@ -478,7 +478,7 @@ impl Placed {
             Placed::Nowhere(rules) => rules.now,
         }
     }
-    fn date(self) -> crate::domain::time::Day {
+    fn date(self) -> Day {
         match self {
             Placed::At(at) => at.date,
             Placed::Nowhere(rules) => rules.business_date,

@@ -170,7 +170,7 @@ fn on_day(model: &Model, no: u32, day: u16) -> [i128; 4] {
     for line in model.postings(no).iter().filter(|line| line.effective <= day) {
         sums[usize::from(!line.is_debit)] += i128::from(line.amount);
     }
-    let last = model.records.iter().rfind(|record| record.date <= day).map_or(0, |record| record.last());
+    let last = model.records.iter().rfind(|record| record.date <= day).map_or(0, super::model::Record::last);
     let recorded = model.sums(no, last);
     sums[2] = recorded[2];
     sums[3] = recorded[3];
