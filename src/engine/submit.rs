@@ -10,6 +10,7 @@ use crate::domain::entry::{AccountCold, AccountOpened, Entry, TransferEntry, Tra
 use crate::domain::ids::{AccountNo, Seq};
 use crate::domain::money::Currency;
 use crate::domain::reject::{Reject, RejectCode};
+use crate::domain::time::Day;
 use crate::domain::transfer::{NewTransfer, Resolution, Reversible, Rules};
 
 use super::Core;
@@ -69,6 +70,10 @@ impl Core {
     /// [`NotYet`]; nothing was done.
     pub fn execute(&self, command: &Command, origin: &Origin, reach: Reach) -> Result<Pending, NotYet> {
         self.check_open()?;
+        if self.business_date() == Day(0) {
+            // New books on a full disk: the first day could not be rolled when they were opened.
+            self.roll_day();
+        }
         loop {
             // Stale: keys moved into the store meanwhile, or the account's texts changed: fetch again.
             if let Ok(pending) = self.attempt(command, origin, reach) {
@@ -473,7 +478,7 @@ impl Placed {
             Placed::Nowhere(rules) => rules.now,
         }
     }
-    fn date(self) -> crate::domain::time::Day {
+    fn date(self) -> Day {
         match self {
             Placed::At(at) => at.date,
             Placed::Nowhere(rules) => rules.business_date,

@@ -86,7 +86,15 @@ pub(super) fn origin(identity: Identity) -> Position {
 /// The first start: the first segment, then the manifest that says there is a journal.
 fn begin(disk: &dyn Disk, options: &JournalOptions, files: &[Seq]) -> Result<(Manifest, Vec<Seq>), JournalError> {
     match files {
-        [] => drop(NextSegment::create(disk, options.reserve_bytes())?.activate(disk, Seq(1))?),
+        [] => {
+            let first = NextSegment::create(disk, options.reserve_bytes())?.activate(disk, Seq(1))?;
+            first.close();
+            if let Err(error) = first.check_closed() {
+                // What its sync should have written may be lost, and a later sync would not say so.
+                let _ = disk.remove(&segment_name(Seq(1)));
+                return Err(error);
+            }
+        }
         // The first start was cut between the two: nothing can have been written yet.
         [Seq(1)] if LiveSegment::open(disk, Seq(1))?.keys()?.is_empty() => {}
         [first, ..] => {

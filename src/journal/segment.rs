@@ -236,8 +236,12 @@ impl LiveSegment {
         let tx = begin_write(&db)?;
         tx.open_table(META).map_err(redb::Error::from)?.insert(FOOTER, &*footer).map_err(redb::Error::from)?;
         tx.commit().map_err(redb::Error::from)?;
-        // redb's close writes and syncs too, and has nobody to tell when that fails.
         drop(db);
+        self.check_closed()
+    }
+
+    /// redb's close writes and syncs too, and has nobody to tell when that fails; here it is told.
+    pub(super) fn check_closed(&self) -> Result<(), JournalError> {
         if self.has_failed.load(Ordering::Acquire) {
             let failed = std::io::Error::other("a write or sync failed at the close");
             return Err(JournalError::io("close a segment", failed));

@@ -100,7 +100,11 @@ impl Store {
         let reader = Reader::new(guarded(|| Ok(db.begin_read()?))?);
         reader.require(FORMATS, 0, |body| body.is_empty().then_some(()))?;
         let segments = load_segments(&reader)?;
-        Ok(Store { db: RwLock::new(Some(db)), segments: RwLock::new(Arc::new(segments)), chunks: chunk_cache(chunk_bytes as u64) })
+        Ok(Store {
+            db: RwLock::new(Some(db)),
+            segments: RwLock::new(Arc::new(segments)),
+            chunks: chunk_cache(chunk_bytes as u64),
+        })
     }
 
     /// Opens the file again after a failure: redb refuses everything after its first I/O error.
@@ -112,7 +116,10 @@ impl Store {
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         let old = db.take();
         // First the old one lets go of the file: two of them must never write.
-        guarded(|| Ok(drop(old)))?;
+        guarded(|| {
+            drop(old);
+            Ok(())
+        })?;
         let again = Store::open(disk, name, cache_bytes)?;
         *db = again.db.into_inner().unwrap_or_else(PoisonError::into_inner);
         let segments = again.segments.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -154,7 +154,7 @@ fn balances(run: &mut Run, core: &Core, no: u32, day: u16, seq: u64) {
     if let Some(told) = run.read(core.balance_on(&snapshot, Day(day))) {
         assert_eq!(past(&told.totals), on_day(&run.model, no, day), "account {no} on {day}");
     }
-    let record = run.model.records.iter().rfind(|record| record.first <= seq.max(1)).expect("the first day was rolled");
+    let Some(record) = run.model.records.iter().rfind(|record| record.first <= seq.max(1)) else { return };
     let (at, last) = (record.moment, record.last());
     let existed = run.model.account(no).is_some_and(|account| account.created <= at);
     let expected = existed.then(|| run.model.sums(no, last));

@@ -20,7 +20,7 @@ use munim::reconcile::verify::{Expected, verify};
 use super::disk::{Dice, SimDisk};
 use super::driver::Run;
 
-const FLIPS_DEFAULT: u64 = 300;
+const FLIPS_DEFAULT: u64 = 150;
 
 thread_local! {
     static PANICKED_IN: RefCell<String> = const { RefCell::new(String::new()) };

@@ -34,14 +34,11 @@ fn every_seed_agrees_with_the_model() {
                     if seed >= first + count || failed.lock().expect("no panic while locked").len() >= 5 {
                         return;
                     }
-                    match std::panic::catch_unwind(|| play(seed)) {
-                        Ok((counters, _)) => total.lock().expect("no panic while locked").add(&counters),
-                        Err(_) => {
-                            eprintln!(
-                                "seed {seed} failed: MUNIM_SEED={seed} cargo test --release --test sim every_seed"
-                            );
-                            failed.lock().expect("no panic while locked").push(seed);
-                        }
+                    if let Ok((counters, _)) = std::panic::catch_unwind(|| play(seed)) {
+                        total.lock().expect("no panic while locked").add(&counters);
+                    } else {
+                        eprintln!("seed {seed} failed: MUNIM_SEED={seed} cargo test --release --test sim every_seed");
+                        failed.lock().expect("no panic while locked").push(seed);
                     }
                 }
             });

@@ -1,4 +1,5 @@
 //! Between the model's plain words and the engine's types.
+#![allow(clippy::ref_option, reason = "commands keep plain optional texts")]
 
 use munim::domain::account::{AccountType, BalanceRule, Status};
 use munim::domain::entry::{AccountCold, TransferCold};
@@ -36,8 +37,8 @@ fn side(no: Option<u32>) -> AccountRef {
     no.map_or(AccountRef::Unknown, |no| AccountRef::No(AccountNo(no)))
 }
 
-fn cold((external, description, pairs): &Texts) -> Box<TransferCold> {
-    Box::new(TransferCold { external_id: boxed(external), description: boxed(description), metadata: metadata(pairs) })
+fn cold((external, description, pairs): &Texts) -> TransferCold {
+    TransferCold { external_id: boxed(external), description: boxed(description), metadata: metadata(pairs) }
 }
 
 fn transfer(new: &model::NewTransfer) -> NewTransfer {
@@ -53,7 +54,7 @@ fn transfer(new: &model::NewTransfer) -> NewTransfer {
             Some(None) => HoldTerms::Hold,
             Some(Some(us)) => HoldTerms::HoldFor { us },
         },
-        cold: new.texts.as_ref().map(cold),
+        cold: new.texts.as_ref().map(|texts| Box::new(cold(texts))),
     }
 }
 
