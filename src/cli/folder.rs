@@ -55,7 +55,9 @@ pub enum FolderError {
     #[error("a server holds {0}; stop it, or ask it with --url")]
     Held(PathBuf),
     /// The storage failed earlier in this boot.
-    #[error("the storage under {folder} failed in this boot ({cause}); check the disk, run `munim verify --data {folder}`, then start with --accept-storage-failure")]
+    #[error(
+        "the storage under {folder} failed in this boot ({cause}); check the disk, run `munim verify --data {folder}`, then start with --accept-storage-failure"
+    )]
     StorageFailed {
         /// Which folder.
         folder: PathBuf,
@@ -121,7 +123,8 @@ pub fn open_to_write(folder: &Path, accept_storage_failure: bool) -> Result<Arc<
         if !accept_storage_failure {
             return Err(FolderError::StorageFailed { folder: folder.to_path_buf(), cause });
         }
-        std::fs::remove_file(&marker).map_err(|error| FolderError::Setting(format!("could not remove {}: {error}", marker.display())))?;
+        std::fs::remove_file(&marker)
+            .map_err(|error| FolderError::Setting(format!("could not remove {}: {error}", marker.display())))?;
     }
     Ok(Arc::new(disk))
 }

@@ -92,7 +92,11 @@ fn say(report: &VerifyReport, json: bool) -> ExitCode {
         let verdict = if report.ok { "the books are whole" } else { "THE BOOKS ARE NOT WHOLE" };
         let mut text = format!(
             "{verdict}: {} entries, {} accounts, {} rows compared, {:.1} s ({:.1} million entries/s)",
-            report.entries, report.accounts, report.compared, report.seconds, rate / 1e6
+            report.entries,
+            report.accounts,
+            report.compared,
+            report.seconds,
+            rate / 1e6
         );
         if let Some((seq, hash)) = head {
             text.push_str(&format!("\nchain head: seq {seq} {hash}"));

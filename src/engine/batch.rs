@@ -18,7 +18,7 @@ use super::Core;
 use super::command::{Batch, BatchItem, NewAccount, Origin};
 use super::commit::{Appended, Decided, Probe, Stale, opening};
 use super::keys::{ExternalKind, KeyHash, KeyKind, KeyRow, LockedKeys, external_hash};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, bounded};
 use super::shard::Locked;
 use super::view::BatchReply;
 
@@ -75,10 +75,11 @@ impl Core {
             }
             if !scratch.rejected.is_empty() {
                 drop(sequencer);
-                let outcome = Outcome::BatchRefused(scratch.rejected.clone());
+                let rejected = bounded(scratch.rejected);
+                let outcome = Outcome::BatchRefused(rejected.clone());
                 return Ok(match self.append_refusal(&mut keys, origin, &outcome) {
-                    Some(appended) => Decided::Done(Err(scratch.rejected), appended),
-                    None => Decided::Dry(Err(scratch.rejected), rules),
+                    Some(appended) => Decided::Done(Err(rejected), appended),
+                    None => Decided::Dry(Err(rejected), rules),
                 });
             }
         }
@@ -164,6 +165,7 @@ impl Turn<'_> {
                 Err(reject) => reply.rejected.push((index, reject)),
             }
         }
+        reply.rejected = bounded(reply.rejected);
         assert!(!batch.atomic || reply.rejected.is_empty(), "the scratch decided every item of an atomic batch");
         let outcome =
             Outcome::Batch { atomic: batch.atomic, minimal: batch.minimal, items, rejected: reply.rejected.clone() };

@@ -8,10 +8,11 @@
 //! 3. Wait until the greatest seq copied is durable: the store is never ahead of the journal.
 //! 4. One store transaction; only then what was set aside is dropped.
 //!
-//! When the store refuses (a full disk), nothing is lost: what was set aside stays, and the next
-//! checkpoint takes it along.
+//! When the store refuses (a full disk), nothing is lost: what was set aside stays, the store is
+//! opened again (redb refuses everything after an I/O error), and the next checkpoint takes it along.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use crate::domain::account::Account;
 use crate::domain::apply::Anchor;
@@ -83,7 +84,44 @@ impl Core {
         wait: &mut dyn FnMut(Seq) -> bool,
     ) -> Result<CheckpointReport, CheckpointError> {
         let mut staged = self.staged.lock();
-        let ground = self.take_ground(replayed, &mut staged);
+        self.mend_store(&mut staged)?;
+        let done = self.write_checkpoint(replayed, &mut staged, wait);
+        if let Err(CheckpointError::Store(_)) = &done {
+            self.store_failed.store(true, Ordering::Release);
+        }
+        done
+    }
+
+    /// Opens a store that has failed again. The checkpoint whose commit failed may be in it or not:
+    /// its own word decides, and nothing has been staged since.
+    fn mend_store(&self, staged: &mut Staged) -> Result<(), StoreError> {
+        if !self.store_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.store.reopen(self.disk.as_ref(), super::recovery::STORE_FILE, self.store_cache_bytes)?;
+        let stored = self.store.meta()?.map_or(Seq::NONE, |meta| meta.checkpoint_seq);
+        if stored > self.checkpoint_seq() {
+            *staged = Staged::default();
+            self.drop_frozen();
+            self.set_checkpoint_seq(stored);
+        }
+        self.store_failed.store(false, Ordering::Release);
+        tracing::info!(checkpoint.seq = stored.0, "the store was opened again after a failure");
+        Ok(())
+    }
+
+    /// Before a key table is written; see [`Core::mend_store`].
+    pub(super) fn mend_store_for_keys(&self) -> Result<(), StoreError> {
+        self.mend_store(&mut self.staged.lock())
+    }
+
+    fn write_checkpoint(
+        &self,
+        replayed: Option<Seq>,
+        staged: &mut Staged,
+        wait: &mut dyn FnMut(Seq) -> bool,
+    ) -> Result<CheckpointReport, CheckpointError> {
+        let ground = self.take_ground(replayed, staged);
         let before = self.checkpoint_seq();
         let mut transaction = self.store.begin()?;
         let mut chunks = 0;
@@ -99,7 +137,7 @@ impl Core {
                 chunks += 1;
             }
         }
-        self.stage_the_rest(&mut staged);
+        self.stage_the_rest(staged);
         let _ = wait(Seq::NONE);
         transaction.holds(staged.holds.opened.iter().copied(), staged.holds.resolved.iter().copied())?;
         transaction.resolutions(&staged.holds.fates.iter().map(resolution).collect::<Vec<_>>())?;

@@ -114,6 +114,10 @@ impl Default for EngineOptions {
 pub struct Core {
     journal: Arc<Journal>,
     store: Store,
+    disk: Arc<dyn Disk>,
+    store_cache_bytes: usize,
+    /// The store refused something: it is opened again before it is next written.
+    store_failed: AtomicBool,
     shards: Shards,
     keys: Keys,
     holds: Holds,
@@ -158,13 +162,16 @@ struct Directory {
 }
 
 impl Core {
-    fn new(journal: Arc<Journal>, store: Store, clock: Clock, options: &EngineOptions) -> Core {
+    fn new(disk: &Arc<dyn Disk>, journal: Arc<Journal>, store: Store, clock: Clock, options: &EngineOptions) -> Core {
         let (rolled, rolled_inbox) = crossbeam::channel::unbounded();
         Core {
             history: History::new(Arc::clone(&journal), options.block_cache_bytes, options.text_cache_bytes),
             watermark: Watermark::new(journal.durable_seq()),
             journal,
             store,
+            disk: Arc::clone(disk),
+            store_cache_bytes: options.store_cache_bytes,
+            store_failed: AtomicBool::new(false),
             shards: Shards::new(options.shards),
             keys: Keys::new(options.key_shards),
             holds: Holds::default(),

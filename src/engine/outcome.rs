@@ -106,8 +106,21 @@ impl Outcome {
     }
 }
 
+/// Refusals beyond which a reply names codes only, not accounts.
+const NAMED_REJECTS_MAX: usize = 5_000;
+
+/// Refusals as a reply gives them. A row that names its account takes up to eight bytes, and ten
+/// thousand of those would not fit a trailer: a batch with more than [`NAMED_REJECTS_MAX`]
+/// refusals says only why, for the first answer and for every replay alike.
+#[must_use]
+pub fn bounded(mut rejected: Vec<(u32, Reject)>) -> Vec<(u32, Reject)> {
+    if rejected.len() > NAMED_REJECTS_MAX {
+        rejected.iter_mut().for_each(|(_, reject)| reject.account = None);
+    }
+    rejected
+}
+
 /// Count, then per row: index as the distance from the row before (LEB128), code, account + 1 (LEB128).
-/// A refused row of a batch of 10,000 takes 3 to 8 bytes, so all of them fit one trailer.
 fn write_rejects(out: &mut Vec<u8>, rows: &[(u32, Reject)]) {
     write_varint(out, rows.len() as u64);
     let mut before = 0;
@@ -263,10 +276,12 @@ mod tests {
 
     #[test]
     fn the_refusals_of_a_full_batch_fit_one_trailer() {
-        let reject = Reject::by(RejectCode::InsufficientFunds, AccountNo(16_000_000));
-        let rejected = (0..crate::config::BATCH_ITEMS_MAX as u32).map(|index| (index, reject)).collect();
-        let mut bytes = Vec::new();
-        Outcome::BatchRefused(rejected).encode(&mut bytes);
-        assert!(bytes.len() <= 60_000, "{}", bytes.len());
+        for count in [NAMED_REJECTS_MAX, NAMED_REJECTS_MAX + 1, crate::config::BATCH_ITEMS_MAX] {
+            let reject = Reject::by(RejectCode::InsufficientFunds, AccountNo(u32::MAX));
+            let rejected = bounded((0..count as u32).map(|index| (index * 2, reject)).collect());
+            let mut bytes = Vec::new();
+            Outcome::BatchRefused(rejected).encode(&mut bytes);
+            assert!(bytes.len() <= crate::journal::REPLY_BYTES_MAX, "{count} refusals take {}", bytes.len());
+        }
     }
 }

@@ -109,7 +109,7 @@ pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSou
     }
     let newest = (journal.durable_seq() != Seq::NONE).then(|| journal.last_moment());
     let clock = Clock::start(time, options.zone.clone(), newest);
-    let mut core = Core::new(Arc::clone(&journal), store, clock, options);
+    let mut core = Core::new(disk, Arc::clone(&journal), store, clock, options);
     match load(&core, meta.as_ref()) {
         Ok(()) => {}
         Err(error) if error.wants_rebuild() => {
@@ -117,7 +117,7 @@ pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSou
             let clock = core.clock;
             drop(core.store);
             let (store, _) = rebuild(disk.as_ref(), options, &mut report)?;
-            core = Core::new(Arc::clone(&journal), store, clock, options);
+            core = Core::new(disk, Arc::clone(&journal), store, clock, options);
         }
         Err(error) => return Err(error.into()),
     }

@@ -148,7 +148,9 @@ impl Core {
             return Ok(false);
         };
         // The last entries of the segment are durable before it is rolled.
-        if let Err(error) = self.table_keys(segment.first_seq, segment.last_seq) {
+        let tabled = self.mend_store_for_keys().and_then(|()| self.table_keys(segment.first_seq, segment.last_seq));
+        if let Err(error) = tabled {
+            self.store_failed.store(true, Ordering::Release);
             *self.untabled.lock() = Some(segment);
             return Err(error);
         }

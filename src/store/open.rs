@@ -1,7 +1,7 @@
 //! Opening the store, and what can go wrong with it.
 
 use std::io;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 
@@ -41,7 +41,8 @@ pub enum StoreError {
 /// The store of one data folder.
 #[derive(Debug)]
 pub struct Store {
-    pub(super) db: Database,
+    /// `None` only while it is opened again after a failure. Guards the handle: transactions outlive it.
+    pub(super) db: RwLock<Option<Database>>,
     /// Key tables by age. Guards the list only: readers clone the `Arc` and let go, writers swap it
     /// after their commit. Never held over a disk access.
     pub(super) segments: RwLock<Arc<Segments>>,
@@ -99,17 +100,41 @@ impl Store {
         let reader = Reader::new(guarded(|| Ok(db.begin_read()?))?);
         reader.require(FORMATS, 0, |body| body.is_empty().then_some(()))?;
         let segments = load_segments(&reader)?;
-        Ok(Store { db, segments: RwLock::new(Arc::new(segments)), chunks: chunk_cache(chunk_bytes as u64) })
+        Ok(Store { db: RwLock::new(Some(db)), segments: RwLock::new(Arc::new(segments)), chunks: chunk_cache(chunk_bytes as u64) })
+    }
+
+    /// Opens the file again after a failure: redb refuses everything after its first I/O error.
+    /// Whether the transaction that failed is in it, the caller finds out from [`Store::meta`].
+    ///
+    /// # Errors
+    /// As [`Store::open`]; every use fails then until a later call succeeds.
+    pub fn reopen(&self, disk: &dyn Disk, name: &str, cache_bytes: usize) -> Result<(), StoreError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let old = db.take();
+        // First the old one lets go of the file: two of them must never write.
+        guarded(|| Ok(drop(old)))?;
+        let again = Store::open(disk, name, cache_bytes)?;
+        *db = again.db.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let segments = again.segments.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
+        self.chunks.invalidate_all();
+        Ok(())
+    }
+
+    fn with<T>(&self, begin: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().ok_or_else(|| io::Error::other("the store's file could not be opened again"))?;
+        guarded(|| begin(db))
     }
 
     /// A short read transaction: what it sees does not change under it.
     pub(super) fn reader(&self) -> Result<Reader, StoreError> {
-        guarded(|| Ok(Reader::new(self.db.begin_read()?)))
+        self.with(|db| Ok(Reader::new(db.begin_read()?)))
     }
 
     /// A write transaction; waits for the one before.
     pub(super) fn writer(&self) -> Result<Writer, StoreError> {
-        guarded(|| Ok(Writer::new(self.db.begin_write()?)))
+        self.with(|db| Ok(Writer::new(db.begin_write()?)))
     }
 }
 

@@ -496,7 +496,7 @@ fn another_format_is_refused_by_its_number() {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&value).update(&[tables::FORMATS.tag]).update(&0u128.to_le_bytes());
     value.extend_from_slice(&hasher.finalize().as_bytes()[..8]);
-    let tx = store.db.begin_write().unwrap();
+    let tx = store.db.read().unwrap().as_ref().unwrap().begin_write().unwrap();
     tx.open_table(tables::FORMATS.definition()).unwrap().insert(0, value.as_slice()).unwrap();
     tx.commit().unwrap();
     drop(store);

@@ -57,6 +57,7 @@ pub const FOLDERS: [Folder; 12] = [
         name: "http",
         imports: &["domain", "engine", "reconcile", "config", "telemetry"],
         names: &[
+            "axum",
             "hyper",
             "hyper_util",
             "http_body_util",

@@ -457,7 +457,10 @@ impl Run {
     /// Opens the books, crashing on the way now and then, and compares what is found.
     pub fn open(&mut self) {
         loop {
-            if self.is_wild && self.dice.chance(5) && self.disk.list().is_ok_and(|names| names.iter().any(|n| n == STORE_FILE)) {
+            if self.is_wild
+                && self.dice.chance(5)
+                && self.disk.list().is_ok_and(|names| names.iter().any(|n| n == STORE_FILE))
+            {
                 self.disk.remove(STORE_FILE).expect("it was listed");
                 self.disk.sync_dir().expect("the folder has power");
                 self.counters.store_rebuilds += 1;
@@ -481,7 +484,11 @@ impl Run {
         self.counters.store_rebuilds += u64::from(report.rebuilt_store);
         self.live = Some(Live { core: Arc::clone(&core), writer, maintenance });
         let durable = core.journal().durable_seq().0;
-        assert!(durable >= self.revealed, "seq={} was revealed and is gone: the journal ends at {durable}", self.revealed);
+        assert!(
+            durable >= self.revealed,
+            "seq={} was revealed and is gone: the journal ends at {durable}",
+            self.revealed
+        );
         let before = self.model.records.len();
         assert!(self.model.cut(durable), "half a record: the journal ends at {durable}");
         self.counters.lost_records += (before - self.model.records.len()) as u64;

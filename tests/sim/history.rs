@@ -48,7 +48,8 @@ struct Command {
 /// # Errors
 /// The line that is none.
 pub fn parse(lines: &str) -> Result<Vec<Event>, String> {
-    let line = |(at, line): (usize, &str)| serde_json::from_str(line).map_err(|error| format!("line {}: {error}", at + 1));
+    let line =
+        |(at, line): (usize, &str)| serde_json::from_str(line).map_err(|error| format!("line {}: {error}", at + 1));
     lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(line).collect()
 }
 
@@ -92,14 +93,17 @@ pub fn check(events: &[Event], present: &BTreeMap<String, Vec<u64>>, last_seq: u
         let found = present.get(*key).map_or(&[][..], Vec::as_slice);
         match (command.seq, found) {
             (Some(seq), [one]) if *one == seq => checked.acknowledged += 1,
-            (Some(seq), _) => return Err(format!("key {key:?} was acknowledged at seq={seq}, the books have it at {found:?}")),
+            (Some(seq), _) => {
+                return Err(format!("key {key:?} was acknowledged at seq={seq}, the books have it at {found:?}"));
+            }
             (None, [_]) if command.may_be => checked.found_unknown += 1,
             (None, []) if command.may_be => checked.lost_unknown += 1,
             (None, []) => {}
             (None, _) => return Err(format!("key {key:?} was not acknowledged, the books have it at {found:?}")),
         }
     }
-    if let Some((key, _)) = present.iter().find(|(key, seqs)| !commands.contains_key(key.as_str()) && !seqs.is_empty()) {
+    if let Some((key, _)) = present.iter().find(|(key, seqs)| !commands.contains_key(key.as_str()) && !seqs.is_empty())
+    {
         return Err(format!("nobody sent key {key:?}, and the books have it"));
     }
     check_order(&commands)?;
@@ -124,7 +128,9 @@ fn check_order(commands: &BTreeMap<&str, Command>) -> Result<(), String> {
             newest = newest.max(Some((*seq, key)));
         }
         if let Some((before, other)) = newest.filter(|(before, _)| *before >= seq) {
-            return Err(format!("key {key:?} began after key {other:?} was acknowledged, but has seq={seq} against {before}"));
+            return Err(format!(
+                "key {key:?} began after key {other:?} was acknowledged, but has seq={seq} against {before}"
+            ));
         }
     }
     Ok(())
@@ -140,7 +146,8 @@ mod tests {
     }
 
     fn line(key: &str, start_ns: u64, end_ns: u64, status: &str, seq: &str) -> String {
-        let text = format!("\"client\":1,\"op\":\"post\",\"key\":\"{key}\",\"start_ns\":{start_ns},\"end_ns\":{end_ns}");
+        let text =
+            format!("\"client\":1,\"op\":\"post\",\"key\":\"{key}\",\"start_ns\":{start_ns},\"end_ns\":{end_ns}");
         format!("{{{text},\"status\":\"{status}\",\"seq\":{seq}}}\n")
     }
 

@@ -129,7 +129,8 @@ impl Inventor {
     }
 
     fn account(&mut self) -> NewAccount {
-        let currency = [("INR", 2), ("INR", 2), ("INR", 2), ("INR", 2), ("JPY", 0), ("KWD", 3)][self.dice.below(6) as usize];
+        let currency =
+            [("INR", 2), ("INR", 2), ("INR", 2), ("INR", 2), ("JPY", 0), ("KWD", 3)][self.dice.below(6) as usize];
         NewAccount {
             currency,
             kind: self.dice.below(5) as u8,

@@ -141,7 +141,12 @@ pub enum Said {
     Account(Box<AccountSaid>, bool),
     Accounts(BatchSaid),
     Batch(BatchSaid),
-    Periods { seq: u64, at: i64, through: Option<u16>, reason: Option<String> },
+    Periods {
+        seq: u64,
+        at: i64,
+        through: Option<u16>,
+        reason: Option<String>,
+    },
     Clock,
     Refused(No),
     BatchRefused(Vec<(u32, No)>),
@@ -269,9 +274,9 @@ impl Model {
 
     /// All entries with their records and seqs.
     pub fn facts(&self) -> impl DoubleEndedIterator<Item = (&Record, u64, &Fact)> {
-        self.records
-            .iter()
-            .flat_map(|record| record.facts.iter().enumerate().map(move |(at, fact)| (record, record.first + at as u64, fact)))
+        self.records.iter().flat_map(|record| {
+            record.facts.iter().enumerate().map(move |(at, fact)| (record, record.first + at as u64, fact))
+        })
     }
 
     fn moves(&self) -> impl DoubleEndedIterator<Item = (&Record, u64, &Move)> {
@@ -378,7 +383,10 @@ impl Model {
     }
 
     pub fn business_date(&self) -> u16 {
-        self.facts().rev().find_map(|(_, _, fact)| if let Fact::Day(day) = fact { Some(*day) } else { None }).unwrap_or(0)
+        self.facts()
+            .rev()
+            .find_map(|(_, _, fact)| if let Fact::Day(day) = fact { Some(*day) } else { None })
+            .unwrap_or(0)
     }
 
     pub fn closed_through(&self) -> Option<u16> {
@@ -450,7 +458,8 @@ impl Model {
     }
 
     fn fresh(&self, record: &Record, seq: u64, money: &Move) -> TransferSaid {
-        let (status, expires) = if let Kind::Hold(expires) = money.kind { ("pending", expires) } else { ("posted", None) };
+        let (status, expires) =
+            if let Kind::Hold(expires) = money.kind { ("pending", expires) } else { ("posted", None) };
         TransferSaid {
             seq,
             voucher: record.first,
@@ -675,7 +684,9 @@ impl Model {
         now: i64,
     ) -> Said {
         let Some(before) = self.account(no) else { return Said::Refused(("account_not_found", None)) };
-        if expected.is_some_and(|(version, seq)| version != before.version || seq.is_some_and(|seq| seq != before.last_seq)) {
+        if expected
+            .is_some_and(|(version, seq)| version != before.version || seq.is_some_and(|seq| seq != before.last_seq))
+        {
             return Said::Refused(("version_mismatch", Some(no)));
         }
         let [debits, credits, holds_out, holds_in] = before.sums;
@@ -711,7 +722,11 @@ impl Model {
         let exponent = self.opening(debit).expect("dense").2.currency.1;
         let amount = scaled(amount, exponent).map_err(|code| (code, None))?;
         self.check_status(debit, credit)?;
-        if new.texts.as_ref().and_then(|texts| texts.0.as_deref()).is_some_and(|text| self.external_transfer(text).is_some())
+        if new
+            .texts
+            .as_ref()
+            .and_then(|texts| texts.0.as_deref())
+            .is_some_and(|text| self.external_transfer(text).is_some())
         {
             return Err(("external_id_exists", None));
         }
@@ -897,8 +912,11 @@ impl Model {
         if today > self.business_date() || self.records.is_empty() {
             self.roll(now);
         }
-        let mut due: Vec<(u64, i64)> =
-            self.open_holds().into_iter().filter_map(|(seq, at)| at.filter(|at| *at <= now).map(|at| (seq, at))).collect();
+        let mut due: Vec<(u64, i64)> = self
+            .open_holds()
+            .into_iter()
+            .filter_map(|(seq, at)| at.filter(|at| *at <= now).map(|at| (seq, at)))
+            .collect();
         // Which of several due holds comes first is no promise; this is the order that the engine has.
         due.sort_by_key(|(seq, at)| (seq % 64, *at, *seq));
         for (seq, _) in &due {

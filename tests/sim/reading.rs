@@ -97,7 +97,8 @@ fn statement(run: &mut Run, core: &Core, no: u32, from: Option<u16>, to: Option<
     let sum = |lines: &mut dyn Iterator<Item = &Posting>| -> i128 {
         lines.map(|line| sign(line.is_debit) * i128::from(line.amount)).sum()
     };
-    let is_in = |line: &&Posting| from.is_none_or(|day| line.effective >= day) && to.is_none_or(|day| line.effective <= day);
+    let is_in =
+        |line: &&Posting| from.is_none_or(|day| line.effective >= day) && to.is_none_or(|day| line.effective <= day);
     let expected: Vec<&Posting> = all.iter().filter(is_in).collect();
     let opening = sum(&mut all.iter().filter(|line| from.is_some_and(|day| line.effective < day)));
     let closing = sum(&mut all.iter().filter(|line| to.is_none_or(|day| line.effective <= day)));
@@ -108,13 +109,24 @@ fn statement(run: &mut Run, core: &Core, no: u32, from: Option<u16>, to: Option<
         let query = StatementQuery { from: from.map(Day), to: to.map(Day), before, limit };
         let Some(page) = run.read(core.statement_page(&snapshot, &query, Reach::Disk)) else { return };
         assert_eq!(page.closing, below, "account {no}: a page begins where the one before ended");
-        assert_eq!(page.opening + page.lines.iter().map(|line| line.amount).sum::<i128>(), page.closing, "account {no}");
+        assert_eq!(
+            page.opening + page.lines.iter().map(|line| line.amount).sum::<i128>(),
+            page.closing,
+            "account {no}"
+        );
         let mut balance = page.closing;
         for line in &page.lines {
             assert_eq!(line.balance, balance, "account {no}");
             balance -= line.amount;
             let description = line.description.as_deref().map(str::to_owned);
-            lines.push((line.seq.0, line.effective_date.0, line.transfer.0, line.created_at.0, line.amount, description));
+            lines.push((
+                line.seq.0,
+                line.effective_date.0,
+                line.transfer.0,
+                line.created_at.0,
+                line.amount,
+                description,
+            ));
         }
         below = page.opening;
         if !page.has_more {
@@ -158,7 +170,7 @@ fn on_day(model: &Model, no: u32, day: u16) -> [i128; 4] {
     for line in model.postings(no).iter().filter(|line| line.effective <= day) {
         sums[usize::from(!line.is_debit)] += i128::from(line.amount);
     }
-    let last = model.records.iter().rfind(|record| record.date <= day).map_or(0, |record| record.last());
+    let last = model.records.iter().rfind(|record| record.date <= day).map_or(0, super::model::Record::last);
     let recorded = model.sums(no, last);
     sums[2] = recorded[2];
     sums[3] = recorded[3];
@@ -191,7 +203,11 @@ fn lists(run: &mut Run, core: &Core, no: u32, day: u16, limit: usize) {
     assert!(by_account.is_none_or(|told| told == expected), "transfers of account {no}");
     if let Some(told) = pages(run, core, TransferScope::Date(Day(day)), newest, limit) {
         // Holds are listed by another date than they are posted on; what posted at once must be there.
-        let is_posted = |seq: &u64| run.model.view(*seq, u64::MAX).is_some_and(|(view, _)| view.expires.is_none() && view.posted.is_none() && view.status == "posted");
+        let is_posted = |seq: &u64| {
+            run.model
+                .view(*seq, u64::MAX)
+                .is_some_and(|(view, _)| view.expires.is_none() && view.posted.is_none() && view.status == "posted")
+        };
         let told: Vec<u64> = told.into_iter().filter(is_posted).collect();
         assert_eq!(told, run.model.posted_on(day), "transfers on {day}");
     }

@@ -131,7 +131,8 @@ fn open_damaged(base: &Run, copy: &SimDisk, what: &str, seen: &mut Seen) {
             Err(error) => {
                 let told = text(&error);
                 if let OpenError::Journal(error) = &error {
-                    let is_named = error.first_bad_seq().is_some() || told.contains("journal") || told.contains("MANIFEST");
+                    let is_named =
+                        error.first_bad_seq().is_some() || told.contains("journal") || told.contains("MANIFEST");
                     assert!(is_named, "{what}: {told}");
                 }
                 None
@@ -161,7 +162,10 @@ fn verify_finds(base: &Run, copy: &SimDisk, is_sealed: bool, what: &str) -> bool
         let hashes = chain(Arc::clone(&overlay), base.options.journal.clone(), FileHashes::Check, &mut |_| {});
         if let Err(error) = &hashes {
             let told = text(error);
-            assert!(error.first_bad_seq().is_some() || told.contains("journal") || told.contains("MANIFEST"), "{what}: {told}");
+            assert!(
+                error.first_bad_seq().is_some() || told.contains("journal") || told.contains("MANIFEST"),
+                "{what}: {told}"
+            );
         }
         let opened = recovery::open(&overlay, &base.options, Box::new(base.hands.clone()));
         let Ok(parts) = opened else { return true };

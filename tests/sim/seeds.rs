@@ -37,7 +37,9 @@ fn every_seed_agrees_with_the_model() {
                     match std::panic::catch_unwind(|| play(seed)) {
                         Ok((counters, _)) => total.lock().expect("no panic while locked").add(&counters),
                         Err(_) => {
-                            eprintln!("seed {seed} failed: MUNIM_SEED={seed} cargo test --release --test sim every_seed");
+                            eprintln!(
+                                "seed {seed} failed: MUNIM_SEED={seed} cargo test --release --test sim every_seed"
+                            );
                             failed.lock().expect("no panic while locked").push(seed);
                         }
                     }

@@ -37,11 +37,7 @@ fn side(no: Option<u32>) -> AccountRef {
 }
 
 fn cold((external, description, pairs): &Texts) -> Box<TransferCold> {
-    Box::new(TransferCold {
-        external_id: boxed(external),
-        description: boxed(description),
-        metadata: metadata(pairs),
-    })
+    Box::new(TransferCold { external_id: boxed(external), description: boxed(description), metadata: metadata(pairs) })
 }
 
 fn transfer(new: &model::NewTransfer) -> NewTransfer {
@@ -139,9 +135,10 @@ pub fn from_transfer(view: &TransferView) -> TransferSaid {
         resolved: view.resolved_at.map(|at| at.0),
         reversed_by: view.reversed_by.map(|seq| seq.0),
         reverses: view.reverses.map(|seq| seq.0),
-        texts: view.cold.as_ref().map(|cold| {
-            (said_text(&cold.external_id), said_text(&cold.description), said_pairs(&cold.metadata))
-        }),
+        texts: view
+            .cold
+            .as_ref()
+            .map(|cold| (said_text(&cold.external_id), said_text(&cold.description), said_pairs(&cold.metadata))),
     }
 }
 

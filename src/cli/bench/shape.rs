@@ -98,6 +98,7 @@ impl Dice {
     pub fn new(seed: u64, shape: Shape, accounts: Accounts) -> Self {
         let count = accounts.count();
         assert!(count >= 2, "a transfer needs two accounts");
+        #[expect(clippy::maybe_infinite_iter, reason = "every number has a coprime one not far above its 5/8")]
         let stride = (u64::from(count) * 5 / 8..).find(|stride| gcd(*stride, u64::from(count)) == 1);
         Dice {
             random: SmallRng::seed_from_u64(seed),

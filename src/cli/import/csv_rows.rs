@@ -184,7 +184,9 @@ fn columns(kind: ItemKind, header: &[String]) -> Result<Vec<Column>, FileError> 
 
 fn broken(error: csv::Error, number: u64) -> FileError {
     match error.into_kind() {
-        csv::ErrorKind::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<RationUsedUp>()) => {
+        csv::ErrorKind::Io(error)
+            if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<RationUsedUp>) =>
+        {
             FileError::Broken(format!("row {number} is longer than {ROW_BYTES_MAX} bytes: is a quote left open?"))
         }
         csv::ErrorKind::Io(error) => FileError::Read(error),

@@ -115,7 +115,7 @@ mod tests {
                 r#"{"currency":"INR","type":"asset","code":1010,"balance_rule":"no_debit_balance","name":"x","external_id":"A","metadata":{}}"#,
                 "",
             ),
-            (r#"{}"#, "validation_failed /currency=missing /type=missing"),
+            (r"{}", "validation_failed /currency=missing /type=missing"),
             (r#"{"currency":"inr","type":"assets"}"#, "validation_failed /currency=invalid_value /type=invalid_value"),
             (r#"{"currency":"","type":null}"#, "validation_failed /currency=invalid_value /type=missing"),
             (r#"{"currency":"INR","type":"asset","status":"open"}"#, "unknown_field /status=unknown_field"),

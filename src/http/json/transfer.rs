@@ -265,7 +265,7 @@ mod tests {
                 "validation_failed =wrong_type /debit_account=missing /credit_account=missing /amount=missing",
             ),
             ("{".into(), "malformed_json"),
-            ("".into(), "malformed_json"),
+            (String::new(), "malformed_json"),
             ("{} {}".into(), "malformed_json"),
             ("[".repeat(10_000), "malformed_json"),
         ];

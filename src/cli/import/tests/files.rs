@@ -82,7 +82,7 @@ fn a_malformed_row_is_numbered_and_the_next_one_follows() {
 
 #[test]
 fn a_derived_id_is_within_the_bounds_of_the_api() {
-    let id = super::super::row::derived_external_id(&blake3::hash(b""), u64::MAX);
+    let id = row::derived_external_id(&blake3::hash(b""), u64::MAX);
     assert!(id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
 }
 
