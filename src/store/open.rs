@@ -112,7 +112,10 @@ impl Store {
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         let old = db.take();
         // First the old one lets go of the file: two of them must never write.
-        guarded(|| Ok(drop(old)))?;
+        guarded(|| {
+            drop(old);
+            Ok(())
+        })?;
         let again = Store::open(disk, name, cache_bytes)?;
         *db = again.db.into_inner().unwrap_or_else(PoisonError::into_inner);
         let segments = again.segments.into_inner().unwrap_or_else(PoisonError::into_inner);
