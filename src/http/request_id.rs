@@ -48,6 +48,6 @@ mod tests {
         let numbers: Vec<u64> = (0..10_000).map(|_| ids.next()).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b));
         let second = 1_000_000 * PER_MICROSECOND;
-        assert!(numbers[0] % PER_MICROSECOND == 0 && numbers[9_999] < numbers[0] + second);
+        assert!(numbers[0].is_multiple_of(PER_MICROSECOND) && numbers[9_999] < numbers[0] + second);
     }
 }
