@@ -12,6 +12,7 @@
 //! opened again (redb refuses everything after an I/O error), and the next checkpoint takes it along.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::domain::account::Account;
@@ -23,13 +24,14 @@ use crate::store::{ACCOUNTS_PER_CHUNK, Meta, OffDateRow, PeriodEventRow, Resolut
 
 use super::Core;
 use super::holds::{Fate, FateRow, HoldChanges};
+use super::shard::{AnchorMap, OffDate, OffDateMap};
 
 /// What waits to be stored; grows only while the store refuses.
 #[derive(Debug, Default)]
 pub struct Staged {
     holds: HoldChanges,
-    anchors: Vec<Anchor>,
-    off_dates: Vec<OffDateRow>,
+    anchors: Vec<Arc<AnchorMap>>,
+    off_dates: Vec<Arc<OffDateMap>>,
     gl_days: BTreeSet<Day>,
 }
 
@@ -102,8 +104,8 @@ impl Core {
         let stored = self.store.meta()?.map_or(Seq::NONE, |meta| meta.checkpoint_seq);
         if stored > self.checkpoint_seq() {
             *staged = Staged::default();
-            self.drop_frozen();
             self.set_checkpoint_seq(stored);
+            self.drop_frozen();
         }
         self.store_failed.store(false, Ordering::Release);
         tracing::info!(checkpoint.seq = stored.0, "the store was opened again after a failure");
@@ -141,8 +143,8 @@ impl Core {
         let _ = wait(Seq::NONE);
         transaction.holds(staged.holds.opened.iter().copied(), staged.holds.resolved.iter().copied())?;
         transaction.resolutions(&staged.holds.fates.iter().map(resolution).collect::<Vec<_>>())?;
-        transaction.anchors(&staged.anchors)?;
-        transaction.offdates(&staged.off_dates)?;
+        transaction.anchors(&anchor_rows(&staged.anchors))?;
+        transaction.offdates(&off_date_rows(&staged.off_dates))?;
         for (day, lines) in &ground.gl_days {
             transaction.gl_day(*day, lines)?;
         }
@@ -154,8 +156,9 @@ impl Core {
         transaction.meta(&meta)?;
         transaction.commit()?;
         *staged = Staged::default();
-        self.drop_frozen();
+        // First the seq, then the rows: whoever looked into memory before they went sees that they moved.
         self.set_checkpoint_seq(meta.checkpoint_seq);
+        self.drop_frozen();
         Ok(CheckpointReport { seq: meta.checkpoint_seq, chunks })
     }
 
@@ -166,16 +169,10 @@ impl Core {
         let checkpoint_seq = replayed.unwrap_or_else(|| self.journal.appended_seq());
         for shard in locked.shards_mut() {
             staged.gl_days.extend(shard.gl.take_changed());
-            for (no, rows) in std::mem::take(&mut shard.off_dates) {
-                staged.off_dates.extend(rows.iter().map(|row| OffDateRow {
-                    account: no,
-                    side: row.side,
-                    effective: row.effective,
-                    booked: row.booked,
-                    seq: row.seq,
-                    amount: row.amount,
-                }));
-                shard.off_dates_frozen.entry(no).or_default().extend(rows);
+            if !shard.off_dates.is_empty() {
+                let rows = Arc::new(std::mem::take(&mut shard.off_dates));
+                shard.off_dates_frozen.push(Arc::clone(&rows));
+                staged.off_dates.push(rows);
             }
         }
         let mut gl_days = Vec::with_capacity(staged.gl_days.len());
@@ -225,12 +222,12 @@ impl Core {
         staged.holds.fates.dedup();
         let mut locked = self.shards.lock_all();
         for shard in locked.shards_mut() {
-            let anchors = std::mem::take(&mut shard.anchors);
-            staged.anchors.extend(anchors.values());
-            shard.anchors_frozen.extend(anchors);
+            if !shard.anchors.is_empty() {
+                let anchors = Arc::new(std::mem::take(&mut shard.anchors));
+                shard.anchors_frozen.push(Arc::clone(&anchors));
+                staged.anchors.push(anchors);
+            }
         }
-        drop(locked);
-        staged.anchors.sort_unstable_by_key(|anchor| (anchor.day, anchor.account));
     }
 
     /// Step 4: the store has it.
@@ -256,6 +253,24 @@ impl Core {
         };
         periods.events().iter().map(row).collect()
     }
+}
+
+fn anchor_rows(maps: &[Arc<AnchorMap>]) -> Vec<Anchor> {
+    let mut rows: Vec<Anchor> = maps.iter().flat_map(|map| map.values()).copied().collect();
+    rows.sort_unstable_by_key(|anchor| (anchor.day, anchor.account));
+    rows
+}
+
+fn off_date_rows(maps: &[Arc<OffDateMap>]) -> Vec<OffDateRow> {
+    let row = |account: AccountNo, row: &OffDate| OffDateRow {
+        account,
+        side: row.side,
+        effective: row.effective,
+        booked: row.booked,
+        seq: row.seq,
+        amount: row.amount,
+    };
+    maps.iter().flat_map(|map| map.iter().flat_map(|(no, rows)| rows.iter().map(|off| row(*no, off)))).collect()
 }
 
 fn resolution(row: &FateRow) -> (Seq, Seq, ResolutionKind) {

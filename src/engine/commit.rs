@@ -56,6 +56,8 @@ pub enum Decided<T> {
 pub struct Probe {
     /// [`super::keys::Keys::generation`] when the store was asked.
     pub generation: u64,
+    /// The newest checkpoint when the store was asked.
+    pub checkpoint: Seq,
     /// The record of the idempotency key, if it lies in a sealed segment.
     pub replay: Option<Seq>,
     /// The external id is taken in a sealed segment.
@@ -165,6 +167,10 @@ impl Core {
         probe: &Probe,
     ) -> Result<Decided<TransferEntry>, Stale> {
         let mut locked = self.shards.lock_pair(original.debit, original.credit);
+        // A reversal in between could be in the store by now, and no longer in memory.
+        if probe.checkpoint != self.checkpoint_seq() {
+            return Err(Stale);
+        }
         let mut keys = self.keys.lock(origin.key.as_ref().map(|key| &key.hash), None);
         if let Some(replay) = self.check_probe(&mut keys, origin, probe)? {
             return Ok(Decided::Replay(replay));

@@ -5,6 +5,7 @@
 //! **open** holds and with what a checkpoint has not yet taken, never with history.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -60,11 +61,14 @@ struct Stripe {
     opened: HashSet<Seq>,
     /// In the store, and resolved since the last checkpoint.
     resolved: Vec<Seq>,
-    /// Fates since the last checkpoint. A posted hold may be reversed later: two rows.
-    fates: HashMap<Seq, Vec<(Seq, Fate)>>,
-    /// Fates on their way into the store.
-    fates_frozen: HashMap<Seq, Vec<(Seq, Fate)>>,
+    /// Fates since the last checkpoint.
+    fates: FateMap,
+    /// Fates on their way into the store; more than one map only after the store has refused.
+    fates_frozen: Vec<Arc<FateMap>>,
 }
+
+/// By original, and whether it is a reversal: a posted hold may be reversed later, which makes two rows.
+type FateMap = HashMap<(Seq, bool), (Seq, Fate)>;
 
 /// All open holds.
 #[derive(Debug)]
@@ -125,7 +129,7 @@ impl Holds {
                 stripe.resolved.push(original);
             }
         }
-        stripe.fates.entry(original).or_default().push((seq, fate));
+        stripe.fates.insert((original, fate == Fate::Reversed), (seq, fate));
     }
 
     /// Puts a hold from a checkpoint back.
@@ -141,10 +145,9 @@ impl Holds {
     #[must_use]
     pub fn recent_fates(&self, seq: Seq) -> Vec<(Seq, Fate)> {
         let stripe = self.stripe(seq).lock();
-        let maps = [&stripe.fates_frozen, &stripe.fates];
-        let mut fates: Vec<_> = maps.iter().filter_map(|map| map.get(&seq)).flatten().copied().collect();
-        fates.dedup();
-        fates
+        let maps = || stripe.fates_frozen.iter().map(Arc::as_ref).chain([&stripe.fates]);
+        let find = |is_reversal: bool| maps().find_map(|map| map.get(&(seq, is_reversal)).copied());
+        [false, true].into_iter().filter_map(find).collect()
     }
 
     /// Up to `limit` holds whose deadline has passed, the oldest deadlines of each stripe first.
@@ -184,12 +187,11 @@ impl Holds {
             let opened = std::mem::take(&mut stripe.opened);
             changes.opened.extend(opened.into_iter().map(|seq| (seq, stripe.open[&seq])));
             changes.resolved.append(&mut stripe.resolved);
-            let fates = std::mem::take(&mut stripe.fates);
-            let rows = fates.iter();
-            changes.fates.extend(rows.flat_map(|(seq, fates)| fates.iter().map(|(by, fate)| (*seq, *by, *fate))));
-            // Not empty when the store refused the last checkpoint.
-            for (seq, mut rows) in fates {
-                stripe.fates_frozen.entry(seq).or_default().append(&mut rows);
+            if !stripe.fates.is_empty() {
+                let fates = Arc::new(std::mem::take(&mut stripe.fates));
+                stripe.fates_frozen.push(Arc::clone(&fates));
+                drop(guard);
+                changes.fates.extend(fates.iter().map(|((original, _), (by, fate))| (*original, *by, *fate)));
             }
         }
         changes.opened.sort_unstable_by_key(|(seq, _)| *seq);

@@ -4,6 +4,7 @@
 //! nowhere else. Nothing under them waits for a disk or another thread.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -42,14 +43,20 @@ pub struct Shard {
     /// General-ledger totals of what was posted to this shard's accounts.
     pub gl: GlBook,
     /// Closings of days since the last checkpoint, by (account, day).
-    pub anchors: HashMap<(AccountNo, Day), Anchor>,
-    /// Anchors on their way into the store.
-    pub anchors_frozen: HashMap<(AccountNo, Day), Anchor>,
+    pub anchors: AnchorMap,
+    /// Anchors on their way into the store; more than one map only after the store has refused.
+    pub anchors_frozen: Vec<Arc<AnchorMap>>,
     /// Off-date postings since the last checkpoint.
-    pub off_dates: HashMap<AccountNo, Vec<OffDate>>,
-    /// Off-date postings on their way into the store.
-    pub off_dates_frozen: HashMap<AccountNo, Vec<OffDate>>,
+    pub off_dates: OffDateMap,
+    /// Off-date postings on their way into the store; likewise.
+    pub off_dates_frozen: Vec<Arc<OffDateMap>>,
 }
+
+/// Closings by account and day.
+pub type AnchorMap = HashMap<(AccountNo, Day), Anchor>;
+
+/// Off-date postings by account.
+pub type OffDateMap = HashMap<AccountNo, Vec<OffDate>>;
 
 impl Shard {
     fn row(&self, place: usize) -> Option<&Account> {
@@ -247,14 +254,15 @@ impl Locked<'_> {
     #[must_use]
     pub fn off_dates(&self, no: AccountNo) -> Vec<OffDate> {
         let shard = self.shard(no);
-        let rows = [&shard.off_dates_frozen, &shard.off_dates];
-        rows.iter().filter_map(|map| map.get(&no)).flatten().copied().collect()
+        let maps = shard.off_dates_frozen.iter().map(Arc::as_ref).chain([&shard.off_dates]);
+        maps.filter_map(|map| map.get(&no)).flatten().copied().collect()
     }
 
     /// An anchor that may not be in the store yet.
     #[must_use]
     pub fn anchor(&self, no: AccountNo, day: Day) -> Option<Anchor> {
         let shard = self.shard(no);
-        shard.anchors.get(&(no, day)).or_else(|| shard.anchors_frozen.get(&(no, day))).copied()
+        let mut maps = [&shard.anchors].into_iter().chain(shard.anchors_frozen.iter().map(Arc::as_ref));
+        maps.find_map(|map| map.get(&(no, day))).copied()
     }
 }

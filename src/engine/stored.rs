@@ -3,6 +3,8 @@
 //! Rows move from memory into the store and never back, so every look-up here comes after the one
 //! in memory.
 
+use std::sync::Arc;
+
 use crate::domain::apply::Anchor;
 use crate::domain::ids::{AccountNo, Seq};
 use crate::domain::time::Day;
@@ -109,9 +111,14 @@ impl Core {
     pub(super) fn off_date_before(&self, day: Day, limit: Seq) -> Result<Option<Seq>, ReadError> {
         let recent = {
             let mut locked = self.shards.lock_all();
-            let rows =
-                locked.shards_mut().flat_map(|shard| shard.off_dates.values().chain(shard.off_dates_frozen.values()));
-            rows.flatten().filter(|row| row.effective == day && row.seq < limit).map(|row| row.seq).max()
+            let newest = |map: &super::shard::OffDateMap| {
+                let rows = map.values().flatten().filter(|row| row.effective == day && row.seq < limit);
+                rows.map(|row| row.seq).max()
+            };
+            let of_shard = |shard: &mut super::shard::Shard| {
+                shard.off_dates_frozen.iter().map(Arc::as_ref).chain([&shard.off_dates]).filter_map(newest).max()
+            };
+            locked.shards_mut().filter_map(of_shard).max()
         };
         let stored = self.store.offdate_on(day, Some(limit), 1)?.first().copied();
         Ok(recent.max(stored))

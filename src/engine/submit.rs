@@ -287,7 +287,7 @@ impl Core {
 
     /// What the store knows of the command's keys.
     fn probe(&self, origin: &Origin, external: Option<KeyHash>) -> Result<Probe, NotYet> {
-        let generation = self.keys.generation();
+        let (generation, checkpoint) = (self.keys.generation(), self.checkpoint_seq());
         let replay = match &origin.key {
             Some(key) => self.find_stored(KeyKind::Idempotency, &key.hash)?.map(Seq),
             None => None,
@@ -296,7 +296,7 @@ impl Core {
             Some(hash) => self.find_stored(KeyKind::External, hash)?.is_some(),
             None => false,
         };
-        Ok(Probe { generation, replay, external_taken })
+        Ok(Probe { generation, checkpoint, replay, external_taken })
     }
 
     /// As [`Core::probe`], and the transfer that the path names.

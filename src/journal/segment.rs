@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -58,7 +59,13 @@ pub(super) fn stored_bytes(block_bytes: usize) -> u64 {
 
 /// Opens or creates a database to be written by one thread.
 fn open_database(backend: AnyBackend, cache_bytes: usize) -> Result<Database, redb::Error> {
-    Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?)
+    guarded(|| Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
+}
+
+/// Runs redb's reading code and turns its assertions on damaged pages into an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(redb::Error::Corrupted("redb asserted on a damaged page".to_owned())))
 }
 
 /// A segment made ahead: tables exist, space is reserved.
@@ -205,20 +212,23 @@ impl LiveSegment {
             let table = db.begin_read()?.open_table(BLOCKS)?;
             Ok(table.get(first_seq.0)?.map(|value| value.value().into()))
         };
-        Some(parse_loaded(read(), self.first_seq, first_seq))
+        Some(parse_loaded(guarded(read), self.first_seq, first_seq))
     }
 
     /// Keys of all its blocks, as the file has them.
     pub(super) fn keys(&self) -> Result<Vec<u64>, JournalError> {
         let guard = self.db().ok_or(JournalError::Closed)?;
         let db = guard.as_ref().ok_or(JournalError::Closed)?;
-        let table = match db.begin_read().map_err(redb::Error::from)?.open_table(BLOCKS) {
-            // The tables are made before the file gets its name: without them it is not ours.
-            Err(TableError::TableDoesNotExist(_)) => return Err(self.foreign()),
-            other => other.map_err(redb::Error::from)?,
+        let read = || -> Result<Option<Vec<u64>>, redb::Error> {
+            let table = match db.begin_read()?.open_table(BLOCKS) {
+                // The tables are made before the file gets its name: without them it is not ours.
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                other => other?,
+            };
+            let keys = table.iter()?.map(|row| row.map(|(key, _)| key.value()));
+            Ok(Some(keys.collect::<Result<_, redb::StorageError>>()?))
         };
-        let keys = table.iter().map_err(redb::Error::from)?.map(|row| row.map(|(key, _)| key.value()));
-        keys.collect::<Result<_, _>>().map_err(|error| JournalError::Redb(error.into()))
+        guarded(read)?.ok_or_else(|| self.foreign())
     }
 
     fn foreign(&self) -> JournalError {
@@ -360,7 +370,8 @@ impl OpenSealed {
             let footer = tx.open_table(META)?.get(FOOTER)?.and_then(|value| Footer::decode(value.value()));
             Ok((footer, tx.open_table(BLOCKS)?, db))
         };
-        let (footer, blocks, db) = read().map_err(|source| JournalError::Unreadable { file: file.clone(), source })?;
+        let (footer, blocks, db) =
+            guarded(read).map_err(|source| JournalError::Unreadable { file: file.clone(), source })?;
         let unsealed = || JournalError::Damaged { file, seq: first_seq, what: "footer is missing or damaged".into() };
         Ok(OpenSealed { footer: footer.ok_or_else(unsealed)?, blocks, _db: db })
     }
@@ -383,8 +394,8 @@ impl OpenSealed {
     }
 
     pub(super) fn load(&self, first_seq: Seq) -> Result<Block, JournalError> {
-        let read = self.blocks.get(first_seq.0).map(|found| found.map(|value| value.value().into()));
-        parse_loaded(read.map_err(redb::Error::from), self.footer.first_seq, first_seq)
+        let read = || Ok(self.blocks.get(first_seq.0)?.map(|value| value.value().into()));
+        parse_loaded(guarded(read), self.footer.first_seq, first_seq)
     }
 }
 

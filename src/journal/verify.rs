@@ -71,14 +71,7 @@ pub fn chain(
         ControlFlow::Continue(())
     })?;
     if file_hashes == FileHashes::Check {
-        for listed in &sealed {
-            let file = segment_name(listed.first_seq);
-            let hash = disk.hash(&file).map_err(|source| JournalError::io("hash a segment", source))?;
-            if hash != listed.file_hash {
-                let what = "file differs from the one that was sealed, though its entries are whole".into();
-                return Err(JournalError::Damaged { file, seq: listed.first_seq, what });
-            }
-        }
+        journal.check_sealed_files()?;
     }
     (report.last_seq, report.hash) = journal.chain_head();
     report.segments = journal.segments().len();
@@ -86,6 +79,24 @@ pub fn chain(
 }
 
 impl super::Journal {
+    /// Compares every sealed file with the hash that the manifest has of it: finds changed bytes
+    /// that no entry depends on, too.
+    ///
+    /// # Errors
+    /// The first file that differs.
+    pub fn check_sealed_files(&self) -> Result<(), JournalError> {
+        let sealed = self.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner).sealed.clone();
+        for listed in &sealed {
+            let file = segment_name(listed.first_seq);
+            let hash = self.disk.hash(&file).map_err(|source| JournalError::io("hash a segment", source))?;
+            if hash != listed.file_hash {
+                let what = "file differs from the one that was sealed, though its entries are whole".into();
+                return Err(JournalError::Damaged { file, seq: listed.first_seq, what });
+            }
+        }
+        Ok(())
+    }
+
     /// The first block of each sealed segment must continue the one before.
     fn check_heads(&self, sealed: &[super::SealedSegment]) -> Result<(), JournalError> {
         let mut before = open::origin(self.identity).hash;

@@ -100,6 +100,13 @@ pub fn verify(journal: &Journal, expected: &Expected, progress: &mut dyn FnMut(S
     }
     walk.finish();
     let mut report = walk.report;
+    // Bytes of sealed files that no entry depends on must be what they were, too.
+    if report.ok
+        && let Err(error) = journal.check_sealed_files()
+    {
+        report.problem(error.first_bad_seq(), chain_text(&error));
+        report.ok = false;
+    }
     report.chain_head = Some(journal.chain_head());
     report.seconds = started.elapsed().as_secs_f64();
     report
