@@ -10,7 +10,7 @@ cargo build --release --quiet || exit 3
 munim=target/release/munim
 one() {
   case $1 in
-    singles64)  bench transfers --connections 64 --duration 10 --warm-up 2 ;;
+    singles64)  bench transfers --connections 64 --duration 8 --warm-up 2 ;;
     singles256) bench transfers --connections 256 --duration 10 --warm-up 2 ;;
     hot64)      bench transfers --connections 64 --shape hot --duration 10 --warm-up 2 ;;
     shards1)    bench transfers --connections 64 --duration 10 --warm-up 2 --server-arg=--shards=1 --server-arg=--key-shards=1 ;;
@@ -27,8 +27,9 @@ one() {
   esac
 }
 bench() { "$munim" bench "$@" --seed "$seed" --json; }
+names=($names)
 for run in $(seq "$runs"); do
-  for name in $names; do
+  for name in "${names[@]}"; do
     seed=$((run * 1000 + 7))
     echo "run $run of $runs: $name" >&2
     one "$name" > "$out/$name.$run.json" || echo "  exit status $?" >&2

@@ -157,7 +157,7 @@ impl Engine {
         before: Option<Seq>,
         limit: usize,
     ) -> Result<AsOf<Page<TransferView>>, Unavailable> {
-        let newest = self.core().journal().appended_seq();
+        let newest = self.core().newest_of(&filter);
         self.durable(newest).await?;
         self.read(move |core, reach| core.transfer_page(&filter, newest, before, limit, reach)).await
     }

@@ -152,7 +152,17 @@ impl Core {
         Ok(fates)
     }
 
-    /// A page of transfers, newest first. `newest` is where to begin: a durable seq.
+    /// Where a list of transfers begins: the account's newest entry, or the newest of all. The caller
+    /// waits until it is durable; what comes later is for the next read.
+    #[must_use]
+    pub fn newest_of(&self, filter: &TransferFilter) -> Seq {
+        match filter.scope {
+            TransferScope::Account(no) => self.shards.copy(no).map_or(Seq::NONE, |account| account.last_seq),
+            TransferScope::Date(_) | TransferScope::Voucher(_) => self.journal.appended_seq(),
+        }
+    }
+
+    /// A page of transfers, newest first. `newest` is where to begin ([`Core::newest_of`]), durable by now.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -222,16 +232,13 @@ impl Walk<'_> {
 
     fn start(&self, filter: &TransferFilter) -> Result<Option<Located>, ReadError> {
         match filter.scope {
-            TransferScope::Account(account) => match self.before {
+            TransferScope::Account(_) => match self.before {
                 Some(before) => match self.entry(before)? {
                     Some(last) => self.next(filter, &last),
                     None => Ok(None),
                 },
-                None => match self.core.shards.copy(account) {
-                    // A newer entry than what the caller waited for is reached by the next read.
-                    Some(row) => self.first_durable(account, row.last_seq),
-                    None => Ok(None),
-                },
+                None if self.newest == Seq::NONE => Ok(None),
+                None => self.entry(self.newest),
             },
             TransferScope::Voucher(first) => {
                 let Some(record) = self.core.history.record(first, self.reach)? else { return Ok(None) };
@@ -252,14 +259,6 @@ impl Walk<'_> {
             TransferScope::Voucher(_) => self.entry(Seq(last.seq.0 - 1)),
             TransferScope::Date(day) => self.by_date(day, Some(last.seq)),
         }
-    }
-
-    /// Walks down from `seq` to what is durable for this read.
-    fn first_durable(&self, _account: AccountNo, seq: Seq) -> Result<Option<Located>, ReadError> {
-        if seq == Seq::NONE || !self.core.watermark.covers(seq) {
-            return Ok(None);
-        }
-        self.entry(seq)
     }
 
     /// The newest transfer below `before` that is effective on `day`: from the day's own run of

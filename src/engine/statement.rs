@@ -30,8 +30,6 @@ pub struct Snapshot {
     pub account: Account,
     /// Off-date rows in memory; some may be in the store too.
     pub off_dates: Vec<OffDate>,
-    /// The account has off-date rows, in memory or in the store.
-    pub has_off_dates: bool,
     /// The newest seq when the snapshot was taken.
     pub appended: Seq,
 }
@@ -56,7 +54,7 @@ impl Core {
         let locked = self.shards.lock_one(no);
         let account = *locked.account(no)?;
         let off_dates = locked.off_dates(no);
-        Some(Snapshot { no, account, off_dates, has_off_dates: true, appended: self.journal.appended_seq() })
+        Some(Snapshot { no, account, off_dates, appended: self.journal.appended_seq() })
     }
 
     /// The recorded totals of an account at the end of a business day, and the entry to walk back

@@ -55,9 +55,6 @@ impl Core {
 
     /// Off-date postings of an account up to a day: booked by then, and effective by then.
     pub(super) fn off_date_sums(&self, snapshot: &Snapshot, day: Day) -> Result<(Sums, Sums), ReadError> {
-        if !snapshot.has_off_dates {
-            return Ok(((0, 0), (0, 0)));
-        }
         let view = self.store.off_date_view()?;
         let stored = snapshot.check(view.checkpoint_seq())?;
         let mut sums = [(0, 0), (0, 0)];
@@ -83,9 +80,6 @@ impl Core {
         below: (Day, Seq),
         limit: usize,
     ) -> Result<(Vec<OffDate>, bool), ReadError> {
-        if !snapshot.has_off_dates {
-            return Ok((Vec::new(), false));
-        }
         let view = self.store.off_date_view()?;
         let stored = snapshot.check(view.checkpoint_seq())?;
         let rows = view.entries(snapshot.no, Day(0)..=below.0, Some(below), limit)?;

@@ -218,7 +218,8 @@ fn pages(run: &mut Run, core: &Core, scope: TransferScope, newest: Seq, limit: u
     let mut before = None;
     let mut seqs = Vec::new();
     for _ in 0..10_000 {
-        let page = run.read(core.transfer_page(&filter, newest, before, limit, Reach::Disk))?;
+        let begin = core.newest_of(&filter);
+        let page = run.read(core.transfer_page(&filter, begin, before, limit, Reach::Disk))?;
         for view in &page.value.rows {
             let told = from_transfer(view);
             assert_eq!(Some(&told), run.model.view(told.seq, newest.0).map(|(view, _)| view).as_ref());
