@@ -165,6 +165,9 @@ fn open_engine(disk: Arc<dyn Disk>, args: &ServeArgs) -> Result<Arc<Engine>, Fol
     Ok(engine)
 }
 
+/// Threads for reads that wait for the disk, for each thread that serves connections.
+const BLOCKING_THREADS_PER_WORKER: usize = 4;
+
 /// The threads that serve connections.
 struct Runtimes {
     main: tokio::runtime::Runtime,
@@ -172,7 +175,12 @@ struct Runtimes {
 
 impl Runtimes {
     fn start(workers: usize) -> std::io::Result<Runtimes> {
-        let main = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+        let main = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            // Reads that miss the cache wait here for the disk; more threads than this only take turns.
+            .max_blocking_threads((workers * BLOCKING_THREADS_PER_WORKER).max(8))
+            .enable_all()
+            .build()?;
         Ok(Runtimes { main })
     }
 
