@@ -1,7 +1,10 @@
 //! Opening a data folder for a command: the lock, the marker of a storage failure, the options.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::Args;
 
@@ -99,8 +102,15 @@ impl EngineArgs {
         options.key_shards = self.key_shards.map_or(options.key_shards, usize::from);
         options.bulk_threads = self.bulk_threads.map_or(options.bulk_threads, usize::from);
         options.journal.segment_bytes = self.segment_mib * 1024 * 1024;
+        options.journal.journal_id = new_journal_id();
         Ok(options)
     }
+}
+
+/// A number that no other journal has, for a folder that has none yet; drawn from the system's
+/// randomness, with which the standard library seeds its hash maps.
+fn new_journal_id() -> u64 {
+    RandomState::new().hash_one((SystemTime::now(), std::process::id()))
 }
 
 /// Where a failure of the storage under a folder is noted: in a place that survives the process
@@ -145,5 +155,33 @@ fn held(error: DiskError) -> FolderError {
     match error {
         DiskError::Held(folder) => FolderError::Held(folder),
         other => FolderError::Disk(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_whose_storage_failed_in_this_boot_is_opened_only_when_that_is_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(marker_of(folder.path()), "could not sync").unwrap();
+        let refused = open_to_write(folder.path(), false).unwrap_err();
+        assert!(matches!(&refused, FolderError::StorageFailed { cause, .. } if cause == "could not sync"), "{refused}");
+        assert!(open_to_write(folder.path(), true).is_ok());
+        assert!(open_to_write(folder.path(), false).is_ok(), "accepted once, forgotten");
+    }
+
+    #[test]
+    fn a_held_folder_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = open_to_write(folder.path(), false).unwrap();
+        assert!(matches!(open_to_write(folder.path(), false), Err(FolderError::Held(_))));
+        assert!(matches!(open_to_look(folder.path()), Err(FolderError::Held(_))));
+    }
+
+    #[test]
+    fn two_new_journals_have_two_numbers() {
+        assert_ne!(new_journal_id(), new_journal_id());
     }
 }
