@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::disk::{Disk, DiskError, FolderDisk, OverlayDisk};
+use crate::disk::{Disk, DiskError, FolderDisk, OverlayDisk, mark_damage_of};
 use crate::engine::clock::{SystemTimeSource, zone};
-use crate::engine::recovery::{OpenError, Parts};
+use crate::engine::recovery::{OpenError, Parts, STORE_FILE};
 use crate::engine::{EngineOptions, recovery};
 
 /// How the engine of a data folder is set up.
@@ -136,7 +136,30 @@ pub fn open_to_write(folder: &Path, accept_storage_failure: bool) -> Result<Arc<
         std::fs::remove_file(&marker)
             .map_err(|error| FolderError::Setting(format!("could not remove {}: {error}", marker.display())))?;
     }
+    set_damaged_store_aside(folder)?;
     Ok(Arc::new(disk))
+}
+
+/// A store that ended the process at the last start would end it at every start: it is moved away,
+/// and the books build a new one from the journal. Only one such file is kept.
+fn set_damaged_store_aside(folder: &Path) -> Result<(), FolderError> {
+    let mark = folder.join("store.damaged");
+    if let Ok(cause) = std::fs::read_to_string(&mark) {
+        let aside = folder.join("store.damaged.redb");
+        let failed = |error| FolderError::Setting(format!("could not move {STORE_FILE} to {}: {error}", aside.display()));
+        match std::fs::rename(folder.join(STORE_FILE), &aside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        std::fs::remove_file(&mark).map_err(failed)?;
+        tracing::warn!(
+            cause = cause.trim(),
+            aside = %aside.display(),
+            "the store ended the last start: it is rebuilt from the journal"
+        );
+    }
+    mark_damage_of(STORE_FILE, mark);
+    Ok(())
 }
 
 /// Opens the books of a folder without changing a byte of it: all writes stay in memory.
@@ -170,6 +193,19 @@ mod tests {
         assert!(matches!(&refused, FolderError::StorageFailed { cause, .. } if cause == "could not sync"), "{refused}");
         assert!(open_to_write(folder.path(), true).is_ok());
         assert!(open_to_write(folder.path(), false).is_ok(), "accepted once, forgotten");
+    }
+
+    #[test]
+    fn a_store_that_ended_the_last_start_is_moved_away() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(STORE_FILE), "rotten").unwrap();
+        drop(open_to_write(folder.path(), false).unwrap());
+        assert!(folder.path().join(STORE_FILE).exists(), "without a mark nothing is moved");
+        std::fs::write(folder.path().join("store.damaged"), "unwrap of a page").unwrap();
+        drop(open_to_write(folder.path(), false).unwrap());
+        assert!(!folder.path().join(STORE_FILE).exists());
+        assert_eq!(std::fs::read(folder.path().join("store.damaged.redb")).unwrap(), b"rotten");
+        assert!(!folder.path().join("store.damaged").exists());
     }
 
     #[test]

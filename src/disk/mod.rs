@@ -4,6 +4,7 @@
 //! delay or fail any operation, and `verify` can open files without changing a byte.
 
 mod delay;
+mod guard;
 mod overlay;
 mod real;
 
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::StorageBackend;
 
 pub use delay::DelayDisk;
+pub use guard::{Asserted, guarded, mark_damage_of};
 pub use overlay::{OverlayBackend, OverlayDisk};
 pub use real::{DiskError, FolderDisk};
 

@@ -30,8 +30,7 @@ use super::periods::PeriodBook;
 use super::view::PeriodEvent;
 use super::{Core, EngineOptions};
 
-/// Name of the store's file in the data folder.
-pub const STORE_FILE: &str = "store.redb";
+pub use crate::store::STORE_FILE;
 
 /// Entries replayed between two checkpoints when the store is rebuilt: bounds the overlays' memory.
 const REPLAY_CHECKPOINT_ENTRIES: u64 = 4_000_000;

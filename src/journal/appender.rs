@@ -18,7 +18,7 @@ use crate::domain::ids::{Moment, Seq};
 use crate::domain::time::Day;
 
 /// Emptied builders kept for reuse: as many as a large batch fills.
-const SPARE_BUILDERS_MAX: usize = 8;
+const SPARE_BUILDERS_MAX: usize = 32;
 
 /// Records up to this size, bytes, count as small: their blocks end where a page of redb does.
 /// A group of forty keyed singles would otherwise take 8 KiB for 4.5; measured in docs/format.md.

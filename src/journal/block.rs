@@ -24,9 +24,13 @@ use crate::domain::entry::Entry;
 use crate::domain::ids::{Moment, Seq};
 use crate::domain::time::Day;
 
-/// A block is cut before it exceeds this many bytes. redb rounds a value with its page overhead
-/// up to a power of two: 65,300 still fits 64 KiB, 65,536 would take 128 KiB.
-pub const BLOCK_BYTES_MAX: usize = 65_300;
+/// A block of several entries is cut before it exceeds this many bytes; a single long entry or reply may.
+/// redb rounds a value with its page overhead up to a power of two: 16,300 still fits 16 KiB.
+///
+/// Whoever reads one entry reads and hashes its whole block: a statement of 50 entries over a long
+/// history meets 50 blocks. A quarter of 64 KiB costs the writer three more inserts per 64 KiB and
+/// takes three quarters off every such read (docs/benchmarks.md has both).
+pub const BLOCK_BYTES_MAX: usize = 16_300;
 
 /// Entries leave this much room, so that the small trailers of single commands need no new block.
 const TRAILER_ROOM_BYTES: usize = 320;

@@ -10,7 +10,6 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -58,13 +57,13 @@ pub(super) fn stored_bytes(block_bytes: usize) -> u64 {
 }
 
 /// Opens or creates a database to be written by one thread.
-fn open_database(backend: AnyBackend, cache_bytes: usize) -> Result<Database, redb::Error> {
-    guarded(|| Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
+fn open_database(file: &str, backend: AnyBackend, cache_bytes: usize) -> Result<Database, redb::Error> {
+    guarded(file, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
 }
 
-/// Runs redb's reading code and turns its assertions on damaged pages into an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-    catch_unwind(AssertUnwindSafe(work))
+/// Runs redb's reading code on a segment and turns its assertions on damaged pages into an error.
+fn guarded<T>(file: &str, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    crate::disk::guarded(file, work)
         .unwrap_or_else(|_| Err(redb::Error::Corrupted("redb asserted on a damaged page".to_owned())))
 }
 
@@ -83,7 +82,7 @@ impl NextSegment {
         let (backend, ahead) = disk.create_ahead(NEXT_NAME, reserve_bytes).map_err(doing)?;
         let backend = AnyBackend::new(backend);
         let has_failed = backend.has_failed();
-        let db = open_database(backend, ACTIVE_CACHE_BYTES)?;
+        let db = open_database(NEXT_NAME, backend, ACTIVE_CACHE_BYTES)?;
         let mut tx = begin_write(&db)?;
         tx.open_table(BLOCKS).map_err(redb::Error::from)?;
         tx.open_table(META).map_err(redb::Error::from)?;
@@ -148,7 +147,7 @@ impl LiveSegment {
         let unreadable = |source| JournalError::Unreadable { file: name.clone(), source };
         let backend = AnyBackend::new(backend);
         let has_failed = backend.has_failed();
-        let db = open_database(backend, ACTIVE_CACHE_BYTES).map_err(unreadable)?;
+        let db = open_database(&name, backend, ACTIVE_CACHE_BYTES).map_err(unreadable)?;
         Ok(LiveSegment::new(first_seq, NextSegment { db, ahead, has_failed }))
     }
 
@@ -212,7 +211,7 @@ impl LiveSegment {
             let table = db.begin_read()?.open_table(BLOCKS)?;
             Ok(table.get(first_seq.0)?.map(|value| value.value().into()))
         };
-        Some(parse_loaded(guarded(read), self.first_seq, first_seq))
+        Some(parse_loaded(guarded(&segment_name(self.first_seq), read), self.first_seq, first_seq))
     }
 
     /// Keys of all its blocks, as the file has them.
@@ -228,7 +227,7 @@ impl LiveSegment {
             let keys = table.iter()?.map(|row| row.map(|(key, _)| key.value()));
             Ok(Some(keys.collect::<Result<_, redb::StorageError>>()?))
         };
-        guarded(read)?.ok_or_else(|| self.foreign())
+        guarded(&segment_name(self.first_seq), read)?.ok_or_else(|| self.foreign())
     }
 
     fn foreign(&self) -> JournalError {
@@ -365,13 +364,13 @@ impl OpenSealed {
         let backend = disk.open_frozen(&file).map_err(|source| JournalError::io("open a sealed segment", source))?;
         type Parts = (Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Database);
         let read = || -> Result<Parts, redb::Error> {
-            let db = open_database(AnyBackend::new(backend), SEALED_CACHE_BYTES)?;
+            let db = open_database(&file, AnyBackend::new(backend), SEALED_CACHE_BYTES)?;
             let tx = db.begin_read()?;
             let footer = tx.open_table(META)?.get(FOOTER)?.and_then(|value| Footer::decode(value.value()));
             Ok((footer, tx.open_table(BLOCKS)?, db))
         };
         let (footer, blocks, db) =
-            guarded(read).map_err(|source| JournalError::Unreadable { file: file.clone(), source })?;
+            guarded(&file, read).map_err(|source| JournalError::Unreadable { file: file.clone(), source })?;
         let unsealed = || JournalError::Damaged { file, seq: first_seq, what: "footer is missing or damaged".into() };
         Ok(OpenSealed { footer: footer.ok_or_else(unsealed)?, blocks, _db: db })
     }
@@ -395,7 +394,7 @@ impl OpenSealed {
 
     pub(super) fn load(&self, first_seq: Seq) -> Result<Block, JournalError> {
         let read = || Ok(self.blocks.get(first_seq.0)?.map(|value| value.value().into()));
-        parse_loaded(guarded(read), self.footer.first_seq, first_seq)
+        parse_loaded(guarded(&segment_name(self.footer.first_seq), read), self.footer.first_seq, first_seq)
     }
 }
 

@@ -12,11 +12,9 @@
 //! redb asserts on pages that make no sense. Those panics are caught here and reported as damage:
 //! bits rot on disks, and the store is the part that can be rebuilt.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::StoreError;
+use super::{STORE_FILE, StoreError};
 use super::row::{Body, check_value, corrupt};
 use super::tables::{LINKS, TABLES, Table};
 
@@ -24,7 +22,7 @@ const END: u128 = u128::MAX;
 
 /// Runs redb's code and turns its panics into an error.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+    crate::disk::guarded(STORE_FILE, work).unwrap_or_else(|_| {
         Err(StoreError::Corrupt { table: "file", key: 0, what: "the database asserted on a page".to_owned() })
     })
 }

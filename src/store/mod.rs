@@ -28,5 +28,8 @@ pub use facts::{KeyKind, Meta, OffDateKind, OffDateRow, PeriodEventRow, Resoluti
 pub use history::OffDateView;
 pub use open::{Store, StoreError};
 
+/// The store's file in a data folder.
+pub const STORE_FILE: &str = "store.redb";
+
 /// Accounts in one chunk of a checkpoint: chunk `n` holds the numbers `1,000 n ..= 1,000 n + 999`.
 pub const ACCOUNTS_PER_CHUNK: u32 = tables::ACCOUNTS_PER_CHUNK;
