@@ -29,6 +29,8 @@ pub enum ReadError {
     NotCached,
     /// A checkpoint moved rows from memory to the store meanwhile: begin again.
     Moved,
+    /// The store says no.
+    Store(String),
     /// The disk or a hash says no.
     Unreadable(String),
 }
@@ -39,6 +41,7 @@ impl From<ReadError> for Unavailable {
             ReadError::NotCached | ReadError::Moved => {
                 Unavailable::HistoryUnreadable("a read kept missing what moved".into())
             }
+            ReadError::Store(cause) => Unavailable::StoreUnreadable(cause),
             ReadError::Unreadable(cause) => Unavailable::HistoryUnreadable(cause),
         }
     }

@@ -20,7 +20,7 @@ use super::view::Unavailable;
 
 impl From<StoreError> for ReadError {
     fn from(error: StoreError) -> ReadError {
-        ReadError::Unreadable(format!("the store: {error}"))
+        ReadError::Store(error.to_string())
     }
 }
 

@@ -58,7 +58,7 @@ impl From<ReadError> for NotYet {
     fn from(error: ReadError) -> NotYet {
         match error {
             ReadError::NotCached => NotYet::NotCached,
-            ReadError::Moved | ReadError::Unreadable(_) => NotYet::Unavailable(error.into()),
+            ReadError::Moved | ReadError::Store(_) | ReadError::Unreadable(_) => NotYet::Unavailable(error.into()),
         }
     }
 }

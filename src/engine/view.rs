@@ -356,6 +356,9 @@ pub enum Unavailable {
     /// The engine shuts down.
     #[error("the engine is shutting down")]
     ShuttingDown,
+    /// The store cannot be read, so nobody can tell; nothing was done, and it is opened again by itself.
+    #[error("the store cannot be read: {0}")]
+    StoreUnreadable(String),
     /// A block that should be there cannot be read; the operator's log says why.
     #[error("the history cannot be read: {0}")]
     HistoryUnreadable(String),

@@ -78,6 +78,8 @@ pub enum Code {
     JournalUnavailable,
     /// No space for the journal.
     JournalFull,
+    /// The look-up tables cannot be read.
+    StoreUnavailable,
     /// Whether it was done is unknown.
     OutcomeUnknown,
     /// Too much work is waiting.
@@ -91,7 +93,7 @@ pub enum Code {
 }
 
 /// All codes that are not refusals of the books: the table of the pages under `/problems`.
-pub const EDGE_CODES: [Code; 33] = [
+pub const EDGE_CODES: [Code; 34] = [
     Code::MalformedJson,
     Code::BodyUnreadable,
     Code::IdempotencyKeyMissing,
@@ -120,6 +122,7 @@ pub const EDGE_CODES: [Code; 33] = [
     Code::InternalError,
     Code::JournalUnavailable,
     Code::JournalFull,
+    Code::StoreUnavailable,
     Code::OutcomeUnknown,
     Code::Overloaded,
     Code::DeadlineUnmeetable,
@@ -206,6 +209,7 @@ impl Code {
             Code::InternalError => ("internal_error", 500, "Something is wrong on our side"),
             Code::JournalUnavailable => ("journal_unavailable", 503, "The journal takes nothing"),
             Code::JournalFull => ("journal_full", 503, "The disk is full"),
+            Code::StoreUnavailable => ("store_unavailable", 503, "The look-up tables cannot be read"),
             Code::OutcomeUnknown => ("outcome_unknown", 503, "Whether it was done is not known"),
             Code::Overloaded => ("overloaded", 503, "Too much work is waiting"),
             Code::DeadlineUnmeetable => ("deadline_unmeetable", 503, "The work would not be done in time"),
@@ -394,11 +398,15 @@ impl From<Unavailable> for Box<Problem> {
             Unavailable::ShuttingDown => {
                 (Code::Draining, "Nothing was done. Send the request again once the server is back.")
             }
+            Unavailable::StoreUnreadable(_) => (
+                Code::StoreUnavailable,
+                "Nothing was done. The look-up tables are opened again by themselves; send the request again a little later.",
+            ),
             Unavailable::HistoryUnreadable(_) => {
                 (Code::InternalError, "A part of the history could not be read. The operator's log says why.")
             }
         };
-        if matches!(cause, Unavailable::HistoryUnreadable(_)) {
+        if matches!(cause, Unavailable::HistoryUnreadable(_) | Unavailable::StoreUnreadable(_)) {
             tracing::error!(%cause, "a request could not be answered");
         }
         Problem::new(code, detail)

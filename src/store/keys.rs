@@ -129,20 +129,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Corrupt`] on damage, or as redb fails.
     pub fn find_key(&self, kind: KeyKind, hash: &[u8; 16]) -> Result<Option<Seq>, StoreError> {
-        let segments = self.segments();
-        for segment in segments.iter().rev().filter(|segment| segment.kind == kind) {
-            if !segment.filter.may_contain(hash) {
-                continue;
-            }
-            match self.find_in(segment, hash) {
-                Ok(Some(seq)) => return Ok(Some(seq)),
-                Ok(None) => {}
-                // Dropped or replaced since the list was read: what is missing then is not damage.
-                Err(_) if !self.segments().iter().any(|now| Arc::ptr_eq(now, segment)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
+        search(
+            || self.segments(),
+            |segments| {
+                for segment in segments.iter().rev().filter(|segment| segment.kind == kind) {
+                    if segment.filter.may_contain(hash)
+                        && let Some(seq) = self.find_in(segment, hash)?
+                    {
+                        return Ok(Some(seq));
+                    }
+                }
+                Ok(None)
+            },
+        )
     }
 
     /// Drops idempotency tables whose newest key is older; how many. External ids stay for ever.
@@ -218,6 +217,24 @@ impl Segment {
     }
 }
 
+/// Looks something up in a list that may be replaced meanwhile. What was read through an old list
+/// proves nothing about absence: a table may be gone because it was dropped or written anew, or the
+/// whole file because it was opened again after a failure. A miss and an error both count only if
+/// the list is still the same; else the look-up begins again. An error is never "not there".
+fn search<L, T>(
+    list: impl Fn() -> Arc<L>,
+    look: impl Fn(&L) -> Result<Option<T>, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    loop {
+        let before = list();
+        match look(&before) {
+            Ok(Some(found)) => return Ok(Some(found)),
+            done if Arc::ptr_eq(&before, &list()) => return done,
+            _ => {}
+        }
+    }
+}
+
 /// The row of a table in `key_heads`.
 #[derive(Debug)]
 struct Head {
@@ -284,4 +301,45 @@ fn head_key(kind: KeyKind, first: Seq) -> u128 {
 
 fn part_key(kind: KeyKind, first: Seq, part: u32) -> u128 {
     (kind as u128) << 96 | u128::from(first.0) << 32 | u128::from(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn broken() -> StoreError {
+        corrupt(KEY_ROWS, 0, "the row is missing")
+    }
+
+    /// Each step: whether the list is replaced during the look-up, and what the look-up says.
+    fn run(steps: Vec<(bool, Result<Option<u8>, StoreError>)>) -> (Result<Option<u8>, StoreError>, usize) {
+        let list = RefCell::new(Arc::new(0));
+        let mut steps = steps;
+        steps.reverse();
+        let steps = RefCell::new(steps);
+        let found = search(
+            || Arc::clone(&list.borrow()),
+            |_| {
+                let (is_replaced, said) = steps.borrow_mut().pop().expect("no look-up beyond what is needed");
+                if is_replaced {
+                    list.replace_with(|before| Arc::new(**before + 1));
+                }
+                said
+            },
+        );
+        let left = steps.borrow().len();
+        (found, left)
+    }
+
+    #[test]
+    fn a_lookup_that_met_a_replaced_list_begins_again_and_never_says_not_there() {
+        let (found, left) = run(vec![(true, Err(broken())), (true, Ok(None)), (false, Ok(Some(7)))]);
+        assert_eq!((found.unwrap(), left), (Some(7), 0));
+        let (found, left) = run(vec![(true, Err(broken())), (false, Err(broken()))]);
+        assert!(found.is_err() && left == 0, "an error of the list in force is an error");
+        let (found, left) = run(vec![(false, Ok(None)), (false, Ok(Some(7)))]);
+        assert_eq!((found.unwrap(), left), (None, 1));
+    }
 }
