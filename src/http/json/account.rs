@@ -74,7 +74,7 @@ fn new_account(mut fields: Fields<'_, '_>) -> NewAccount {
 pub struct ChangeFields {
     /// `Some(None)` removes the name.
     pub name: Option<Option<Box<str>>>,
-    /// Replaces all pairs.
+    /// Replaces all pairs; `null` removes them.
     pub metadata: Option<Metadata>,
     /// New status.
     pub status: Option<Status>,
@@ -91,8 +91,8 @@ pub fn parse_account_change(body: &[u8]) -> Outcome<ChangeFields> {
     let mut fields = Fields::of(tree, String::new(), &mut errors);
     let change = ChangeFields {
         name: fields.text_change("name", NAME_CHARS_MAX).map(|name| name.map(Cow::into)),
-        metadata: fields.metadata("metadata"),
-        status: fields.name_of("status", &STATUSES),
+        metadata: fields.metadata_change("metadata"),
+        status: fields.name_change("status", &STATUSES),
     };
     fields.finish();
     if is_empty {
@@ -147,7 +147,13 @@ mod tests {
         let nothing = ChangeFields { name: None, metadata: None, status: None };
         assert_eq!(change(br#"{"name":null}"#), Ok(ChangeFields { name: Some(None), ..nothing.clone() }));
         assert_eq!(change(br#"{"name":"N"}"#), Ok(ChangeFields { name: Some(Some("N".into())), ..nothing.clone() }));
-        assert_eq!(change(br#"{"status":"frozen"}"#), Ok(ChangeFields { status: Some(Status::Frozen), ..nothing }));
+        assert_eq!(
+            change(br#"{"status":"frozen"}"#),
+            Ok(ChangeFields { status: Some(Status::Frozen), ..nothing.clone() })
+        );
+        let cleared = ChangeFields { metadata: Some(Metadata::new()), ..nothing.clone() };
+        assert_eq!(change(br#"{"metadata":null}"#), Ok(cleared), "null removes what can be absent");
+        assert_eq!(change(br#"{"status":null}"#), Err("validation_failed /status=invalid_value".into()));
         assert_eq!(change(b"{}"), Err("validation_failed =invalid_value".into()));
         assert_eq!(change(br#"{"currency":"INR"}"#), Err("unknown_field /currency=unknown_field".into()));
     }

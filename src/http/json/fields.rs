@@ -69,6 +69,10 @@ impl<'a, 'e> Fields<'a, 'e> {
         self.members.iter().any(|(key, value)| key == name && *value != Tree::Null)
     }
 
+    fn is_null(&self, name: &str) -> bool {
+        self.members.iter().any(|(key, value)| key == name && *value == Tree::Null)
+    }
+
     /// Forgets a field that is there without a value.
     pub fn skip_null(&mut self, name: &str) {
         self.members.retain(|(key, value)| key != name || *value != Tree::Null);
@@ -114,7 +118,7 @@ impl<'a, 'e> Fields<'a, 'e> {
 
     /// A text to change: absent (`None`), `null` (`Some(None)`) or a string.
     pub fn text_change(&mut self, name: &str, chars_max: usize) -> Option<Option<Cow<'a, str>>> {
-        let is_null = self.members.iter().any(|(key, value)| key == name && *value == Tree::Null);
+        let is_null = self.is_null(name);
         let text = self.text(name, chars_max);
         if is_null { Some(None) } else { text.map(Some) }
     }
@@ -141,6 +145,18 @@ impl<'a, 'e> Fields<'a, 'e> {
             self.refuse(name, "invalid_value", format!("`{name}` is one of {}.", names.join(", ")));
         }
         found
+    }
+
+    /// One of a few names to change to: absent or a name, since there is nothing that `null` could mean.
+    pub fn name_change<T>(&mut self, name: &str, known: &[(T, &'static str)]) -> Option<T>
+    where
+        T: Copy,
+    {
+        if self.is_null(name) {
+            self.skip_null(name);
+            self.refuse(name, "invalid_value", format!("`{name}` cannot be null; leave it out to keep it."));
+        }
+        self.name_of(name, known)
     }
 
     /// An external id.
@@ -242,6 +258,13 @@ impl<'a, 'e> Fields<'a, 'e> {
             self.refuse(name, "duplicate", format!("A key of `{name}` stands twice."));
         }
         Some(pairs)
+    }
+
+    /// Metadata to change to: absent (`None`), `null` or an object; `null` removes all pairs.
+    pub fn metadata_change(&mut self, name: &str) -> Option<Metadata> {
+        let is_null = self.is_null(name);
+        let metadata = self.metadata(name);
+        if is_null { Some(Metadata::new()) } else { metadata }
     }
 
     /// Everything that was not taken is unknown.
