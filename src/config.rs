@@ -54,6 +54,35 @@ pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Days for which an idempotency key is answered again.
 pub const KEY_RETENTION_DAYS: u32 = 30;
 
+/// Entries that a read may look at on an async worker: a third of a millisecond.
+pub const WALK_MEMORY_MAX: usize = 512;
+
+/// Entries that a read may look at on a thread that many share: the walk to a mark, nearly always.
+pub const WALK_DISK_MAX: usize = 8 * MARK_EVERY as usize;
+
+/// Rows that one page of a list looks at: about 15 ms of work. A page that ends here is short, and its
+/// cursor goes on.
+pub const SCAN_ROWS_MAX: usize = 20_000;
+
+/// Reads at once that may wait for the disk; each has a thread meanwhile.
+pub const DISK_READS_MAX: usize = 32;
+
+/// Reads that wait for one of those places; more are refused.
+pub const DISK_READS_WAITING_MAX: usize = 2_048;
+
+/// Reads that wait for a place on which they may walk far; more are refused.
+pub const FAR_READS_WAITING_MAX: usize = 64;
+
+/// Places of statements that are remembered, so that the next page needs no walk: some 150 bytes each.
+pub const STATEMENT_PLACES_MAX: u64 = 4_096;
+
+/// Bytes of resolutions in memory, so that looking a transfer up needs no store.
+pub const RESOLUTION_CACHE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// One entry in so many of a busy account carries its totals into the store: a walk to any entry of the
+/// past takes about as many steps (0.7 µs each in memory), and a mark of some 100 bytes costs 0.2 bytes a transfer.
+pub const MARK_EVERY: u32 = 1_024;
+
 /// Entries between two checkpoints: three million replay in about a second.
 pub const CHECKPOINT_ENTRIES: u64 = 3_000_000;
 

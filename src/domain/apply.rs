@@ -3,7 +3,7 @@
 //! One side at a time, since the two accounts of a transfer may live in different shards, and since
 //! replay skips the side whose row is newer than the entry.
 
-use super::account::{Account, GlNo, Side};
+use super::account::{Account, GlNo, Side, Status};
 use super::entry::{AccountChanged, AccountOpened, TransferEntry, TransferOp};
 use super::ids::{AccountNo, Seq};
 use super::money::Minor;
@@ -29,6 +29,94 @@ pub struct Anchor {
     pub debits_pending: Minor,
     /// Σ of held credits at the close, minor units.
     pub credits_pending: Minor,
+}
+
+/// An account's row at a place in its chain, kept so that a walk to a past entry is short, and so that
+/// what was changed later can still be told as it was.
+///
+/// It stands for every place before `at` from `last_seq` on: no entry of the account lies between the
+/// two, except the one at `at` itself where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose.
+    pub account: AccountNo,
+    /// Where it is found: `last_seq` itself, or the change of the account that came next.
+    pub at: Seq,
+    /// Newest entry of the account then; and so on, as in its row.
+    pub last_seq: Seq,
+    /// Entry that held its texts.
+    pub cold_seq: Seq,
+    /// Its version.
+    pub version: u32,
+    /// Its status.
+    pub status: Status,
+    /// The business day of `last_seq`.
+    pub day: Day,
+    /// The business day before it on which the account moved, `Day(0)` for none.
+    pub previous_day: Day,
+    /// Σ of posted debits, minor units.
+    pub debits_posted: Minor,
+    /// Σ of posted credits, minor units.
+    pub credits_posted: Minor,
+    /// Σ of held debits, minor units.
+    pub debits_pending: Minor,
+    /// Σ of held credits, minor units.
+    pub credits_pending: Minor,
+}
+
+impl Mark {
+    /// The row of an account as it is, found at `at`.
+    #[must_use]
+    pub fn of(account: AccountNo, at: Seq, row: &Account) -> Mark {
+        Mark {
+            account,
+            at,
+            last_seq: row.last_seq,
+            cold_seq: row.cold_seq,
+            version: row.version,
+            status: row.status,
+            day: row.day,
+            previous_day: row.previous_day,
+            debits_posted: row.debits_posted,
+            credits_posted: row.credits_posted,
+            debits_pending: row.debits_pending,
+            credits_pending: row.credits_pending,
+        }
+    }
+
+    /// The row then, given any later row of the same account: currency and the like never change.
+    #[must_use]
+    pub fn row(&self, later: &Account) -> Account {
+        Account {
+            last_seq: self.last_seq,
+            cold_seq: self.cold_seq,
+            version: self.version,
+            status: self.status,
+            day: self.day,
+            previous_day: self.previous_day,
+            debits_posted: self.debits_posted,
+            credits_posted: self.credits_posted,
+            debits_pending: self.debits_pending,
+            credits_pending: self.credits_pending,
+            ..*later
+        }
+    }
+}
+
+/// An account that stood still for so many entries of the books is not marked: it has few entries.
+const MARK_GAP_MAX: u64 = 1 << 15;
+
+/// Whether an account's row is marked after the entry at `seq`; `previous` is the account's entry before
+/// it. Chosen by a hash, one in `every` (a power of two): there is no room in the row for a count, and
+/// a replay must choose the same.
+#[inline]
+#[must_use]
+pub fn is_marked(account: AccountNo, seq: Seq, previous: Seq, every: u64) -> bool {
+    // The finalizer of splitmix64: neighbours, and any stride through the books, fall apart.
+    let mut hash = seq.0 ^ u64::from(account.0) << 40;
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (hash ^ (hash >> 31)) & (every - 1) == 0 && seq.0 - previous.0 < MARK_GAP_MAX
 }
 
 impl TransferEntry {
@@ -121,7 +209,7 @@ pub fn open_account(entry: &AccountOpened, gl: GlNo, seq: Seq, day: Day) -> Acco
         currency: entry.currency,
         account_type: entry.account_type,
         balance_rule: entry.balance_rule,
-        status: super::account::Status::Open,
+        status: Status::Open,
     }
 }
 

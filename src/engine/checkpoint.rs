@@ -3,7 +3,7 @@
 //! 1. Under all locks, for as long as a few pointer swaps take: note `S0`, the newest seq; set the
 //!    off-date rows aside; sum up the general-ledger days that changed.
 //! 2. Chunk by chunk, each under a short lock: copy the accounts that changed. A row may be newer
-//!    than `S0`; it carries its own seq and replay skips what it has. Holds, fates and anchors
+//!    than `S0`; it carries its own seq and replay skips what it has. Holds, fates, anchors and marks
 //!    likewise: replaying over them changes nothing.
 //! 3. Wait until the greatest seq copied is durable: the store is never ahead of the journal.
 //! 4. One store transaction; only then what was set aside is dropped.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::domain::account::Account;
-use crate::domain::apply::Anchor;
+use crate::domain::apply::{Anchor, Mark};
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::time::Day;
@@ -24,14 +24,15 @@ use crate::store::{ACCOUNTS_PER_CHUNK, Meta, OffDateRow, PeriodEventRow, Resolut
 
 use super::Core;
 use super::holds::{Fate, FateRow, HoldChanges};
-use super::shard::{AnchorMap, OffDate, OffDateMap};
+use super::shard::{AnchorMap, MarkMap, OffDate, OffDates};
 
 /// What waits to be stored; grows only while the store refuses.
 #[derive(Debug, Default)]
 pub struct Staged {
     holds: HoldChanges,
     anchors: Vec<Arc<AnchorMap>>,
-    off_dates: Vec<Arc<OffDateMap>>,
+    marks: Vec<Arc<MarkMap>>,
+    off_dates: Vec<Arc<OffDates>>,
     gl_days: BTreeSet<Day>,
 }
 
@@ -104,6 +105,7 @@ impl Core {
         let stored = self.store.meta()?.map_or(Seq::NONE, |meta| meta.checkpoint_seq);
         if stored > self.checkpoint_seq() {
             *staged = Staged::default();
+            self.stored_through.fetch_max(self.journal.appended_seq().0, Ordering::AcqRel);
             self.set_checkpoint_seq(stored);
             self.drop_frozen();
         }
@@ -144,6 +146,7 @@ impl Core {
         transaction.holds(staged.holds.opened.iter().copied(), staged.holds.resolved.iter().copied())?;
         transaction.resolutions(&staged.holds.fates.iter().map(resolution).collect::<Vec<_>>())?;
         transaction.anchors(&anchor_rows(&staged.anchors))?;
+        transaction.marks(&mark_rows(&staged.marks))?;
         transaction.offdates(&off_date_rows(&staged.off_dates))?;
         for (day, lines) in &ground.gl_days {
             transaction.gl_day(*day, lines)?;
@@ -156,6 +159,8 @@ impl Core {
         transaction.meta(&meta)?;
         transaction.commit()?;
         *staged = Staged::default();
+        // What was staged may be about entries up to now; said before memory lets go of it.
+        self.stored_through.fetch_max(self.journal.appended_seq().0, Ordering::AcqRel);
         // First the seq, then the rows: whoever looked into memory before they went sees that they moved.
         self.set_checkpoint_seq(meta.checkpoint_seq);
         self.drop_frozen();
@@ -169,7 +174,7 @@ impl Core {
         let checkpoint_seq = replayed.unwrap_or_else(|| self.journal.appended_seq());
         for shard in locked.shards_mut() {
             staged.gl_days.extend(shard.gl.take_changed());
-            if !shard.off_dates.is_empty() {
+            if !shard.off_dates.by_account.is_empty() {
                 let rows = Arc::new(std::mem::take(&mut shard.off_dates));
                 shard.off_dates_frozen.push(Arc::clone(&rows));
                 staged.off_dates.push(rows);
@@ -227,6 +232,11 @@ impl Core {
                 shard.anchors_frozen.push(Arc::clone(&anchors));
                 staged.anchors.push(anchors);
             }
+            if !shard.marks.is_empty() {
+                let marks = Arc::new(std::mem::take(&mut shard.marks));
+                shard.marks_frozen.push(Arc::clone(&marks));
+                staged.marks.push(marks);
+            }
         }
     }
 
@@ -236,7 +246,8 @@ impl Core {
         let mut gone = Vec::new();
         let mut locked = self.shards.lock_all();
         for shard in locked.shards_mut() {
-            gone.push((std::mem::take(&mut shard.anchors_frozen), std::mem::take(&mut shard.off_dates_frozen)));
+            let anchors = std::mem::take(&mut shard.anchors_frozen);
+            gone.push((anchors, std::mem::take(&mut shard.marks_frozen), std::mem::take(&mut shard.off_dates_frozen)));
         }
         // Freed after the locks: millions of rows take longer to free than a lock may last.
         drop(locked);
@@ -261,7 +272,13 @@ fn anchor_rows(maps: &[Arc<AnchorMap>]) -> Vec<Anchor> {
     rows
 }
 
-fn off_date_rows(maps: &[Arc<OffDateMap>]) -> Vec<OffDateRow> {
+fn mark_rows(maps: &[Arc<MarkMap>]) -> Vec<Mark> {
+    let mut rows: Vec<Mark> = maps.iter().flat_map(|map| map.values().flatten()).copied().collect();
+    rows.sort_unstable_by_key(|mark| (mark.account, mark.at));
+    rows
+}
+
+fn off_date_rows(pieces: &[Arc<OffDates>]) -> Vec<OffDateRow> {
     let row = |account: AccountNo, row: &OffDate| OffDateRow {
         account,
         side: row.side,
@@ -270,7 +287,8 @@ fn off_date_rows(maps: &[Arc<OffDateMap>]) -> Vec<OffDateRow> {
         seq: row.seq,
         amount: row.amount,
     };
-    maps.iter().flat_map(|map| map.iter().flat_map(|(no, rows)| rows.iter().map(|off| row(*no, off)))).collect()
+    let accounts = pieces.iter().flat_map(|piece| &piece.by_account);
+    accounts.flat_map(|(no, rows)| rows.iter().map(|off| row(*no, off))).collect()
 }
 
 fn resolution(row: &FateRow) -> (Seq, Seq, ResolutionKind) {

@@ -64,8 +64,8 @@ pub struct AccountChange {
     pub metadata: Option<Metadata>,
     /// New status.
     pub status: Option<Status>,
-    /// `If-Match`: the version that the caller saw, and the last seq if it named one.
-    pub expected: Option<(u32, Option<Seq>)>,
+    /// `If-Match`: the versions of which one must be the account's, each with the last seq if the caller named one.
+    pub expected: Option<Vec<(u32, Option<Seq>)>>,
 }
 
 /// Several items in one command.

@@ -8,7 +8,7 @@
 //! 5. The writer thread makes it durable; the answer waits for the watermark outside.
 
 use crate::domain::account::{Account, Status};
-use crate::domain::apply::{apply_change, open_account};
+use crate::domain::apply::{Mark, apply_change, open_account};
 use crate::domain::entry::{AccountChanged, AccountCold, AccountOpened, Entry, TransferEntry};
 use crate::domain::gl::GlKey;
 use crate::domain::ids::{AccountNo, Moment, Seq};
@@ -444,9 +444,10 @@ pub(super) fn opening(no: AccountNo, command: &NewAccount, moment: Moment) -> Ac
 }
 
 fn check_change(change: &AccountChange, account: &Account) -> Result<(), Reject> {
-    if let Some((version, seq)) = change.expected
-        && (version != account.version || seq.is_some_and(|seq| seq != account.last_seq))
-    {
+    let is_this = |(version, seq): &(u32, Option<Seq>)| {
+        *version == account.version && seq.is_none_or(|seq| seq == account.last_seq)
+    };
+    if change.expected.as_ref().is_some_and(|expected| !expected.iter().any(is_this)) {
         return Err(Reject::by(RejectCode::VersionMismatch, change.account));
     }
     let is_empty = account.posted() == 0 && account.debits_pending == 0 && account.credits_pending == 0;
@@ -459,8 +460,11 @@ fn check_change(change: &AccountChange, account: &Account) -> Result<(), Reject>
 /// Applies a change to its row; the row after it.
 pub(super) fn apply_changed(locked: &mut Locked<'_>, entry: &AccountChanged, seq: Seq, date: Day) -> Account {
     let account = locked.account_mut(entry.account).expect("decide found the account");
+    // The row before it: a question about a moment before the change ends there.
+    let mark = Mark::of(entry.account, seq, account);
     let anchor = apply_change(account, entry, seq, date);
     let after = *account;
+    locked.shard_mut(entry.account).marks.entry(entry.account).or_default().push(mark);
     if let Some(anchor) = anchor {
         locked.shard_mut(entry.account).anchors.insert((entry.account, anchor.day), anchor);
     }

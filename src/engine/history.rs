@@ -5,8 +5,8 @@
 //! entry backwards.
 //!
 //! Promise: what is read here is durable; callers wait for the watermark first. A read that would
-//! touch the disk says so ([`ReadError::NotCached`]) when asked to stay in memory, so that no async
-//! worker ever waits for a disk.
+//! touch the disk says so ([`ReadError::NotCached`]) when asked to stay in memory, and one that would
+//! walk far says [`ReadError::TooFar`], so that no async worker ever waits for a disk or walks for long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +18,9 @@ use crate::domain::account::Side;
 use crate::domain::entry::{AccountCold, Entry, TransferEntry};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::time::Day;
-use crate::journal::{Block, Journal, RunHead};
+use crate::journal::{Block, Journal, NotInMemory, RunHead};
 
+use super::past::Posted;
 use super::view::Unavailable;
 
 /// Why history could not be read.
@@ -27,6 +28,10 @@ use super::view::Unavailable;
 pub enum ReadError {
     /// The block is not in memory and the caller asked to stay there.
     NotCached,
+    /// The walk takes longer than its [`Reach`] allows.
+    TooFar,
+    /// The cursor names no place of what is read.
+    NoSuchPlace,
     /// A checkpoint moved rows from memory to the store meanwhile: begin again.
     Moved,
     /// The store says no.
@@ -38,7 +43,8 @@ pub enum ReadError {
 impl From<ReadError> for Unavailable {
     fn from(error: ReadError) -> Unavailable {
         match error {
-            ReadError::NotCached | ReadError::Moved => {
+            ReadError::NoSuchPlace => Unavailable::NoSuchPlace,
+            ReadError::NotCached | ReadError::TooFar | ReadError::Moved => {
                 Unavailable::HistoryUnreadable("a read kept missing what moved".into())
             }
             ReadError::Store(cause) => Unavailable::StoreUnreadable(cause),
@@ -47,13 +53,51 @@ impl From<ReadError> for Unavailable {
     }
 }
 
-/// May a read touch the disk?
+/// May a read touch the disk, and how far may it walk?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Only what is cached.
+    /// Only what is in memory, and a few hundred entries of it.
     Memory,
     /// The disk too; only on a thread that may wait.
     Disk,
+    /// The disk, and as far as one page may look; few at once.
+    Far,
+}
+
+/// The entries that one read may still look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    reach: Reach,
+    left: usize,
+}
+
+impl Steps {
+    /// As many as a reach allows.
+    #[must_use]
+    pub fn of(reach: Reach) -> Steps {
+        let left = match reach {
+            Reach::Memory => crate::config::WALK_MEMORY_MAX,
+            Reach::Disk => crate::config::WALK_DISK_MAX,
+            Reach::Far => crate::config::SCAN_ROWS_MAX,
+        };
+        Steps { reach, left }
+    }
+
+    /// One more: whether it may be looked at. `false` only where nobody may look further: what is not
+    /// a list goes on then, a list ends its page.
+    ///
+    /// # Errors
+    /// [`ReadError::TooFar`] where a thread with more reach can go on.
+    pub fn take(&mut self) -> Result<bool, ReadError> {
+        if self.left == 0 {
+            return if self.reach == Reach::Far { Ok(false) } else { Err(ReadError::TooFar) };
+        }
+        self.left -= 1;
+        if self.reach != Reach::Memory && self.left.is_multiple_of(1_024) {
+            std::thread::yield_now();
+        }
+        Ok(true)
+    }
 }
 
 /// An entry with its place and time.
@@ -147,6 +191,8 @@ pub struct History {
     blocks: Cache<u64, Arc<Block>>,
     /// Texts of accounts by the seq of the entry that holds them.
     texts: Cache<u64, Arc<AccountCold>>,
+    /// Where pages of statements ended: the totals recorded before an entry of an account. They never change.
+    places: Cache<(AccountNo, Seq), Posted>,
     /// Of `blocks`.
     pub block_counter: Counter,
     /// Of `texts`.
@@ -175,7 +221,23 @@ impl History {
                 u32::try_from(strings + TEXT_OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();
-        History { journal, blocks, texts, block_counter: Counter::default(), text_counter: Counter::default() }
+        let places = Cache::builder()
+            .max_capacity(crate::config::STATEMENT_PLACES_MAX)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        let (block_counter, text_counter) = (Counter::default(), Counter::default());
+        History { journal, blocks, texts, places, block_counter, text_counter }
+    }
+
+    /// What was recorded before an entry of an account, if a page of its statement ended there lately.
+    #[must_use]
+    pub fn place(&self, no: AccountNo, seq: Seq) -> Option<Posted> {
+        self.places.get(&(no, seq))
+    }
+
+    /// A page of a statement ended at an entry.
+    pub fn remember_place(&self, no: AccountNo, seq: Seq, below: Posted) {
+        self.places.insert((no, seq), below);
     }
 
     /// The writer's newest blocks: most reads are of what was just written.
@@ -192,7 +254,11 @@ impl History {
             return Ok(None);
         }
         let unreadable = |error: crate::journal::JournalError| ReadError::Unreadable(error.to_string());
-        let Some(first) = self.journal.locate(seq).map_err(unreadable)? else { return Ok(None) };
+        let first = match reach {
+            Reach::Memory => self.journal.locate_in_memory(seq).map_err(|NotInMemory| ReadError::NotCached)?,
+            Reach::Disk | Reach::Far => self.journal.locate(seq).map_err(unreadable)?,
+        };
+        let Some(first) = first else { return Ok(None) };
         let cached = self.blocks.get(&first.0);
         self.block_counter.count(cached.is_some());
         if cached.is_some() {
@@ -213,6 +279,32 @@ impl History {
     pub fn entry(&self, seq: Seq, reach: Reach) -> Result<Option<Located>, ReadError> {
         let Some(block) = self.block(seq, reach)? else { return Ok(None) };
         Ok(block.entry(seq).map(|(head, entry)| locate(seq, head, entry)))
+    }
+
+    /// The newest entry up to a durable seq whose record was made by `at`; `None` when all are later.
+    /// Moments rise along the journal, so that some thirty probes find it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn newest_by(&self, at: Moment, top: Seq, reach: Reach) -> Result<Option<(Seq, Day)>, ReadError> {
+        let head = |seq: Seq| {
+            let block = self.block(seq, reach)?;
+            let found = block.and_then(|block| block.entry(seq));
+            found.map(|(head, _)| head).ok_or_else(|| ReadError::Unreadable(format!("entry seq={seq} is not there")))
+        };
+        // Everything up to `low` is early enough, everything from `high` on is too late.
+        let (mut low, mut high, mut date) = (0, top.0 + 1, Day(0));
+        while high - low > 1 {
+            let middle = u64::midpoint(low, high);
+            let head = head(Seq(middle))?;
+            if head.moment <= at {
+                (low, date) = (middle, head.date);
+            } else {
+                // All entries of a record have one moment.
+                high = head.first_seq.0.max(low + 1);
+            }
+        }
+        Ok((low > 0).then_some((Seq(low), date)))
     }
 
     /// The record that begins at a seq; `None` when none does.

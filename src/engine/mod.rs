@@ -19,8 +19,10 @@ pub mod holds;
 pub mod keys;
 pub mod lanes;
 pub mod outcome;
+pub mod past;
 pub mod periods;
 pub mod query;
+pub mod readers;
 pub mod reads;
 pub mod recovery;
 pub mod scrub;
@@ -28,8 +30,10 @@ pub mod shard;
 pub mod statement;
 pub mod stored;
 pub mod submit;
+pub mod top;
 pub mod upkeep;
 pub mod view;
+pub mod walk;
 pub mod watermark;
 
 use std::path::PathBuf;
@@ -53,11 +57,12 @@ use holds::Holds;
 use keys::{KeyHash, Keys};
 use lanes::Lanes;
 use periods::PeriodBook;
+use readers::{Readers, on_disk_thread};
 use recovery::{OpenError, RecoveryReport};
 use shard::Shards;
 use submit::{NotYet, Pending, Said};
 use upkeep::Upkeep;
-use view::{Answer, EngineStatus, Stages, Unavailable};
+use view::{Answer, AsOf, EngineStatus, Stages, Unavailable};
 use watermark::Watermark;
 
 /// How an engine is set up.
@@ -77,6 +82,8 @@ pub struct EngineOptions {
     pub zone: jiff::tz::TimeZone,
     /// Days for which idempotency keys are kept.
     pub key_retention_days: u32,
+    /// One entry in so many of a busy account is marked, rounded up to a power of two.
+    pub mark_every: u32,
     /// A checkpoint begins when so many entries were appended since the last one …
     pub checkpoint_entries: u64,
     /// … or when so many seconds have passed and anything was.
@@ -102,6 +109,7 @@ impl Default for EngineOptions {
             store_cache_bytes: crate::config::STORE_CACHE_BYTES,
             zone: clock::zone("Asia/Kolkata").expect("known without a database"),
             key_retention_days: crate::config::KEY_RETENTION_DAYS,
+            mark_every: crate::config::MARK_EVERY,
             checkpoint_entries: crate::config::CHECKPOINT_ENTRIES,
             checkpoint_seconds: crate::config::CHECKPOINT_SECONDS,
             bulk_threads: (cores / 2).max(1),
@@ -140,6 +148,8 @@ pub struct Core {
     /// `Day` + 1, 0 for none; changes under all account locks only.
     closed_through: AtomicU32,
     checkpoint_seq: AtomicU64,
+    /// The store has nothing about entries after this one.
+    stored_through: AtomicU64,
     staged: Mutex<Staged>,
     /// Rows of the segment whose key table is being written.
     retired: Mutex<Option<RetiredKeys>>,
@@ -156,6 +166,14 @@ pub struct Core {
     checkpoints: AtomicU64,
 }
 
+/// What `/v1/status` counts.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    accounts: u64,
+    holds: u64,
+    business_date: Day,
+}
+
 /// First seq of a segment, and its rows by kind.
 type RetiredKeys = (Seq, [Vec<(KeyHash, u64)>; 2]);
 
@@ -168,6 +186,7 @@ struct Directory {
 impl Core {
     fn new(disk: &Arc<dyn Disk>, journal: Arc<Journal>, store: Store, clock: Clock, options: &EngineOptions) -> Core {
         let (rolled, rolled_inbox) = crossbeam::channel::unbounded();
+        let durable = journal.durable_seq();
         Core {
             history: History::new(Arc::clone(&journal), options.block_cache_bytes, options.text_cache_bytes),
             watermark: Watermark::new(journal.durable_seq()),
@@ -176,7 +195,7 @@ impl Core {
             disk: Arc::clone(disk),
             store_cache_bytes: options.store_cache_bytes,
             store_failed: AtomicBool::new(false),
-            shards: Shards::new(options.shards),
+            shards: Shards::new(options.shards, options.mark_every),
             keys: Keys::new(options.key_shards),
             holds: Holds::default(),
             clock,
@@ -187,6 +206,8 @@ impl Core {
             business_date: AtomicU32::new(0),
             closed_through: AtomicU32::new(0),
             checkpoint_seq: AtomicU64::new(0),
+            // Whatever an earlier run has stored is about what it made durable.
+            stored_through: AtomicU64::new(durable.0),
             staged: Mutex::default(),
             retired: Mutex::default(),
             untabled: Mutex::default(),
@@ -251,6 +272,10 @@ impl Core {
         self.checkpoint_seq.store(seq.0, Ordering::Release);
     }
 
+    fn stored_through(&self) -> Seq {
+        Seq(self.stored_through.load(Ordering::Acquire))
+    }
+
     /// Whether new work can be taken at all.
     fn check_open(&self) -> Result<(), NotYet> {
         if self.is_closing.load(Ordering::Acquire) {
@@ -297,7 +322,13 @@ impl Core {
         *hasher.finalize().as_bytes()
     }
 
-    /// State for `/v1/status`, `/readyz` and the log.
+    /// What `/v1/status` counts; may be ahead of what is durable.
+    fn counts(&self) -> Counts {
+        let accounts = u64::from(self.directory.lock().accounts);
+        Counts { accounts, holds: self.holds.len(), business_date: self.business_date() }
+    }
+
+    /// State for `/readyz` and the log; its counts may be ahead of what is durable ([`Engine::status`] waits).
     #[must_use]
     pub fn status(&self) -> EngineStatus {
         use crate::journal::JournalState;
@@ -307,6 +338,7 @@ impl Core {
             JournalState::Full => Some(("journal_full", state.to_string())),
             JournalState::Poisoned { .. } => Some(("journal_unavailable", state.to_string())),
         };
+        let Counts { accounts, holds, business_date } = self.counts();
         let closing = self.is_closing.load(Ordering::Acquire).then(|| ("draining", "shutting down".to_string()));
         EngineStatus {
             appended_seq: self.journal.appended_seq(),
@@ -314,9 +346,9 @@ impl Core {
             checkpoint_seq: self.checkpoint_seq(),
             chain_head: self.journal.chain_head(),
             shards: self.shards.count(),
-            accounts: u64::from(self.directory.lock().accounts),
-            holds: self.holds.len(),
-            business_date: self.business_date(),
+            accounts,
+            holds,
+            business_date,
             trouble: trouble.or(closing),
             clock_suspect: self.clock.is_suspect(),
             segments: self.journal.segments().len(),
@@ -376,7 +408,10 @@ impl Observer for Ears {
 pub struct Engine {
     core: Arc<Core>,
     lanes: Lanes,
+    readers: Readers,
     upkeep: Mutex<Option<Upkeep>>,
+    /// The newest counts that were durable when somebody asked; held for a copy.
+    told: Mutex<AsOf<Counts>>,
     /// What recovery did.
     pub recovery: RecoveryReport,
 }
@@ -392,11 +427,14 @@ impl Engine {
         time: Box<dyn TimeSource>,
     ) -> Result<Arc<Engine>, OpenError> {
         let parts = recovery::open(disk, options, time)?;
+        let told = AsOf { value: parts.core.counts(), seq: parts.core.journal.durable_seq() };
         let upkeep = Upkeep::start(&parts.core, parts.writer, parts.maintenance, options);
         Ok(Arc::new(Engine {
             lanes: Lanes::start(&parts.core, options.bulk_threads, options.interactive_max),
+            readers: Readers::new((options.shards / 2).max(1)),
             core: parts.core,
             upkeep: Mutex::new(Some(upkeep)),
+            told: Mutex::new(told),
             recovery: parts.report,
         }))
     }
@@ -495,7 +533,7 @@ impl Engine {
             Ok(Ok(())) => clock.lap(|stages, us| stages.journal_us = us),
         }
         let key = origin.key.ok_or(Unavailable::KeyReused)?;
-        let replayed = self.read(move |core, reach| core.replay(first, &key, reach)).await?;
+        let replayed = self.read(Reach::Memory, move |core, reach| core.replay(first, &key, reach)).await?;
         let (reply, request, as_of) = replayed.map_err(|()| Unavailable::KeyReused)?;
         clock.lap(|stages, us| stages.queue_us += us);
         Ok(Answer { reply, as_of, request, replayed: true, stages: clock.stages })
@@ -514,12 +552,6 @@ impl Engine {
             upkeep.stop(&self.core);
         }
     }
-}
-
-/// Runs something that may wait for the disk away from the async workers.
-async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unavailable> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Unavailable::HistoryUnreadable(format!("a reading thread failed: {error}")))
 }
 
 /// Measures the stages of one answer.

@@ -10,47 +10,57 @@ use super::history::{Reach, ReadError};
 use super::statement::{Snapshot, StatementQuery};
 use super::view::{
     AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
-    TransferView, TrialBalance, Unavailable,
+    TransferScope, TransferView, TrialBalance, Unavailable,
 };
-use super::{Core, Engine, on_disk_thread, reads};
+use super::{Core, Counts, Engine, reads};
 
 /// How often a query begins again because a checkpoint moved its rows: one a second at most, so
 /// the second try nearly always ends.
 const MOVED_TRIES: usize = 8;
 
+/// How long `/v1/status` waits for its counts to become durable: many group commits, and less than
+/// whoever watches a sick disk would mind.
+const STATUS_WAIT: std::time::Duration = std::time::Duration::from_millis(250);
+
 impl Engine {
-    /// Reads history: in memory if it is there, else on a thread that may wait for the disk.
+    /// Reads history: in memory if it is there, else on a thread that may wait for the disk, and one
+    /// of few where it walks far. `begin` says where it is worth trying first.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        read: impl Fn(&Arc<Core>, Reach) -> Result<T, ReadError> + Send + 'static,
+        begin: Reach,
+        read: impl Fn(&Arc<Core>, Reach) -> Result<T, ReadError> + Send + Sync + 'static,
     ) -> Result<T, Unavailable> {
-        match read(self.core(), Reach::Memory) {
-            Err(ReadError::NotCached) => {
-                let core = Arc::clone(self.core());
-                Ok(on_disk_thread(move || read(&core, Reach::Disk)).await??)
+        if begin == Reach::Memory {
+            match read(self.core(), Reach::Memory) {
+                Err(ReadError::NotCached | ReadError::TooFar) => {}
+                done => return Ok(done?),
             }
-            done => Ok(done?),
         }
+        let read = Arc::new(read);
+        let mut reach = Reach::Disk;
+        loop {
+            let (core, again) = (Arc::clone(self.core()), Arc::clone(&read));
+            match self.readers.run(reach, move || again(&core, reach)).await? {
+                Err(ReadError::TooFar) if reach == Reach::Disk => reach = Reach::Far,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// Runs something that may wait for the disk where it may.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when too many wait.
+    pub async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let core = Arc::clone(self.core());
+        self.readers.run(Reach::Disk, move || work(&core)).await
     }
 
     async fn durable(&self, seq: Seq) -> Result<(), Unavailable> {
         self.core().watermark().wait(seq).await.map_err(|_| self.failed())
-    }
-
-    /// The account that `acct_…` or `ext:…` names; existence of an `acct_…` is not checked.
-    ///
-    /// # Errors
-    /// [`Unavailable`].
-    pub fn resolve_account(&self, text: &str) -> Result<Option<AccountNo>, Unavailable> {
-        self.core().resolve_account(text)
-    }
-
-    /// The transfer that `tr_…` or `ext:…` names; existence of a `tr_…` is not checked.
-    ///
-    /// # Errors
-    /// [`Unavailable`].
-    pub fn resolve_transfer(&self, text: &str) -> Result<Option<Seq>, Unavailable> {
-        self.core().resolve_transfer(text)
     }
 
     /// An account as it is now.
@@ -60,7 +70,7 @@ impl Engine {
     pub async fn account(&self, no: AccountNo) -> Result<Option<AsOf<AccountView>>, Unavailable> {
         let Some(account) = self.core().shards.copy(no) else { return Ok(None) };
         self.durable(account.last_seq).await?;
-        let value = self.read(move |core, reach| core.account_view(no, account, reach)).await?;
+        let value = self.read(Reach::Memory, move |core, reach| core.account_view(no, account, reach)).await?;
         Ok(Some(AsOf { value, seq: account.last_seq }))
     }
 
@@ -77,16 +87,20 @@ impl Engine {
         let page = self.core().account_rows(&filter, before, limit);
         let seq = page.rows.iter().map(|(_, account)| account.last_seq).max().unwrap_or(Seq::NONE);
         self.durable(seq).await?;
-        let value = self.read(move |core, reach| reads::with_texts(core, &page, reach)).await?;
+        let value = self.read(Reach::Memory, move |core, reach| reads::with_texts(core, &page, reach)).await?;
         Ok(AsOf { value, seq })
     }
 
-    /// Balances as recorded by an instant; `None` when the account did not exist then.
+    /// An account as recorded by an instant; `None` when it did not exist then.
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn account_at(&self, no: AccountNo, at: Moment) -> Result<Option<AsOf<PastBalance>>, Unavailable> {
-        let past = self.with_snapshot(no, move |core, snapshot, reach| core.balance_at(snapshot, at, reach)).await?;
+    pub async fn account_at(&self, no: AccountNo, at: Moment) -> Result<Option<AsOf<AccountView>>, Unavailable> {
+        let view_at = move |core: &Core, snapshot: &Snapshot, reach| match core.row_at(snapshot, at, reach)? {
+            Some(row) => core.account_view(no, row, reach).map(Some),
+            None => Ok(None),
+        };
+        let past = self.with_snapshot(no, view_at).await?;
         Ok(past.and_then(|past| past.value.map(|value| AsOf { value, seq: past.seq })))
     }
 
@@ -95,7 +109,7 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`].
     pub async fn account_on(&self, no: AccountNo, day: Day) -> Result<Option<AsOf<PastBalance>>, Unavailable> {
-        self.with_snapshot(no, move |core, snapshot, _| core.balance_on(snapshot, day)).await
+        self.with_snapshot(no, move |core, snapshot, reach| core.balance_on(snapshot, day, reach)).await
     }
 
     /// A page of an account's statement.
@@ -113,7 +127,7 @@ impl Engine {
     async fn with_snapshot<T: Send + 'static>(
         &self,
         no: AccountNo,
-        read: impl Fn(&Core, &Snapshot, Reach) -> Result<T, ReadError> + Clone + Send + 'static,
+        read: impl Fn(&Core, &Snapshot, Reach) -> Result<T, ReadError> + Clone + Send + Sync + 'static,
     ) -> Result<Option<AsOf<T>>, Unavailable> {
         for _ in 0..MOVED_TRIES {
             let Some(snapshot) = self.core().snapshot(no) else { return Ok(None) };
@@ -121,7 +135,8 @@ impl Engine {
             self.durable(seq).await?;
             let read = read.clone();
             let done = self
-                .read(move |core, reach| match read(core, &snapshot, reach) {
+                // Closings, marks and off-date rows are in the store.
+                .read(Reach::Disk, move |core, reach| match read(core, &snapshot, reach) {
                     Err(ReadError::Moved) => Ok(None),
                     done => done.map(Some),
                 })
@@ -144,7 +159,7 @@ impl Engine {
         // Its newest fate is waited for, too: what is answered must not be behind an earlier answer.
         let newest = self.core().holds.recent_fates(seq).iter().map(|(by, _)| *by).max();
         self.durable(newest.unwrap_or(seq).max(seq)).await?;
-        self.read(move |core, reach| core.transfer_view(seq, reach)).await
+        self.read(Reach::Memory, move |core, reach| core.transfer_view(seq, reach)).await
     }
 
     /// A page of transfers, newest first, after `before`.
@@ -159,7 +174,8 @@ impl Engine {
     ) -> Result<AsOf<Page<TransferView>>, Unavailable> {
         let newest = self.core().newest_of(&filter);
         self.durable(newest).await?;
-        self.read(move |core, reach| core.transfer_page(&filter, newest, before, limit, reach)).await
+        let begin = if matches!(filter.scope, TransferScope::Date(_)) { Reach::Disk } else { Reach::Memory };
+        self.read(begin, move |core, reach| core.transfer_page(&filter, newest, before, limit, reach)).await
     }
 
     /// General-ledger totals by effective date up to `on`.
@@ -187,9 +203,26 @@ impl Engine {
         Ok(AsOf { value, seq })
     }
 
-    /// State for `/v1/status` and `/readyz`.
+    /// State for `/v1/status`, and the seq up to which its counts go. They are those of now if that
+    /// is durable soon; where the disk is slow or has failed, those that were durable last.
+    pub async fn status(&self) -> AsOf<EngineStatus> {
+        let counts = self.core().counts();
+        // After the counts: whatever they have seen is appended up to here.
+        let seq = self.core().journal().appended_seq();
+        if let Ok(Ok(())) = tokio::time::timeout(STATUS_WAIT, self.core().watermark().wait(seq)).await {
+            let mut told = self.told.lock();
+            if told.seq <= seq {
+                *told = AsOf { value: counts, seq };
+            }
+        }
+        let told = self.told.lock().clone();
+        let Counts { accounts, holds, business_date } = told.value;
+        AsOf { value: EngineStatus { accounts, holds, business_date, ..self.core().status() }, seq: told.seq }
+    }
+
+    /// State for `/readyz`, at once.
     #[must_use]
-    pub fn status(&self) -> EngineStatus {
+    pub fn health(&self) -> EngineStatus {
         self.core().status()
     }
 

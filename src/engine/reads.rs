@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::config::SCAN_ROWS_MAX;
 use crate::domain::account::Account;
-use crate::domain::entry::{Entry, TransferOp};
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{AccountNo, Seq, parse_account_id, parse_id};
 use crate::domain::money::Currency;
@@ -17,44 +17,39 @@ use super::history::{Located, Reach, ReadError};
 use super::holds::Fate;
 use super::keys::{ExternalKind, KeyKind, external_hash};
 use super::submit::{resolved_view, stored_view};
-use super::view::{
-    AccountFilter, AccountView, AsOf, Page, TransferFilter, TransferScope, TransferView, TrialBalance, Unavailable,
-};
-
-/// Rows that one page of a filtered list looks at: about 10 ms of work. A page that ends here is
-/// short, and its cursor goes on.
-const SCAN_ROWS_MAX: usize = 20_000;
+use super::view::{AccountFilter, AccountView, AsOf, Page, TransferFilter, TransferScope, TransferView, TrialBalance};
+use super::walk::{Step, Walk};
 
 impl Core {
     /// The account that `acct_…` or `ext:…` names; existence of an `acct_…` is not checked.
     ///
     /// # Errors
-    /// [`Unavailable`] when the store cannot be read.
-    pub fn resolve_account(&self, text: &str) -> Result<Option<AccountNo>, Unavailable> {
+    /// [`ReadError`] when the store cannot be read, or only by another reach.
+    pub fn resolve_account(&self, text: &str, reach: Reach) -> Result<Option<AccountNo>, ReadError> {
         let Some(external) = text.strip_prefix("ext:") else { return Ok(parse_account_id(text)) };
-        let number = self.find_key(KeyKind::External, &external_hash(ExternalKind::Account, external))?;
+        let number = self.find_key(KeyKind::External, &external_hash(ExternalKind::Account, external), reach)?;
         Ok(number.and_then(|number| u32::try_from(number).ok()).map(AccountNo))
     }
 
     /// The transfer that `tr_…` or `ext:…` names; existence of a `tr_…` is not checked.
     ///
     /// # Errors
-    /// [`Unavailable`] when the store cannot be read.
-    pub fn resolve_transfer(&self, text: &str) -> Result<Option<Seq>, Unavailable> {
+    /// [`ReadError`] when the store cannot be read, or only by another reach.
+    pub fn resolve_transfer(&self, text: &str, reach: Reach) -> Result<Option<Seq>, ReadError> {
         let Some(external) = text.strip_prefix("ext:") else {
             return Ok(parse_id(crate::domain::ids::IdKind::Transfer, text).map(Seq));
         };
-        Ok(self.find_key(KeyKind::External, &external_hash(ExternalKind::Transfer, external))?.map(Seq))
+        Ok(self.find_key(KeyKind::External, &external_hash(ExternalKind::Transfer, external), reach)?.map(Seq))
     }
 
     /// Memory first, then the store; again when rows moved from one to the other in between.
-    fn find_key(&self, kind: KeyKind, hash: &[u8; 16]) -> Result<Option<u64>, Unavailable> {
+    fn find_key(&self, kind: KeyKind, hash: &[u8; 16], reach: Reach) -> Result<Option<u64>, ReadError> {
         loop {
             let generation = self.keys.generation();
             if let Some(number) = self.keys.find(kind, hash) {
                 return Ok(Some(number));
             }
-            let stored = self.stored_key(kind, hash)?;
+            let stored = self.stored_key(kind, hash, reach)?;
             if stored.is_some() || generation == self.keys.generation() {
                 return Ok(stored);
             }
@@ -88,22 +83,27 @@ impl Core {
         let count = self.directory.lock().accounts;
         let top = before.map_or(count, |before| before.0.min(count));
         let mut page = Page { rows: Vec::new(), has_more: false, cursor: None };
-        for no in (0..top).rev().take(SCAN_ROWS_MAX).map(AccountNo) {
+        for (looked_at, no) in (0..top).rev().map(AccountNo).enumerate() {
+            if looked_at == SCAN_ROWS_MAX {
+                page.has_more = true;
+                break;
+            }
             let Some(account) = self.shards.copy(no) else { continue };
-            page.cursor = Some(u64::from(no.0));
             let code = || self.chart.read().key(account.gl).code;
             let matches = filter.account_type.is_none_or(|wanted| wanted == account.account_type)
                 && filter.currency.is_none_or(|wanted| wanted == account.currency)
                 && filter.status.is_none_or(|wanted| wanted == account.status)
                 && filter.code.is_none_or(|wanted| wanted == code());
+            // One more than fits says that there is more; the page ends before it.
+            if matches && page.rows.len() == limit {
+                page.has_more = true;
+                break;
+            }
+            page.cursor = Some(u64::from(no.0));
             if matches {
                 page.rows.push((no, account));
             }
-            if page.rows.len() == limit {
-                break;
-            }
         }
-        page.has_more = page.cursor.is_some_and(|last| last > 0);
         page
     }
 
@@ -123,7 +123,7 @@ impl Core {
         let mut as_of = original.seq;
         let mut view = stored_view(original, currency).expect("the entry is a transfer");
         // A fate that is not durable yet is not shown: this read shows the books before it.
-        let fates = self.fates(original.seq)?;
+        let fates = self.fates(original.seq, reach)?;
         for (by, fate) in fates.into_iter().filter(|(by, _)| self.watermark.covers(*by)) {
             as_of = as_of.max(by);
             if fate == Fate::Reversed {
@@ -143,10 +143,10 @@ impl Core {
     ///
     /// # Errors
     /// [`ReadError`] when the store cannot be read.
-    pub fn fates(&self, seq: Seq) -> Result<Vec<(Seq, Fate)>, ReadError> {
+    pub fn fates(&self, seq: Seq, reach: Reach) -> Result<Vec<(Seq, Fate)>, ReadError> {
         // Memory before the store: rows move from memory to the store, never back.
         let mut fates = self.holds.recent_fates(seq);
-        fates.extend(self.stored_fates(seq)?);
+        fates.extend(self.stored_fates(seq, reach)?);
         fates.sort_unstable();
         fates.dedup();
         Ok(fates)
@@ -165,7 +165,7 @@ impl Core {
     /// A page of transfers, newest first. `newest` is where to begin ([`Core::newest_of`]), durable by now.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]; [`ReadError::NoSuchPlace`] when `before` is no place of the list.
     pub fn transfer_page(
         &self,
         filter: &TransferFilter,
@@ -174,22 +174,28 @@ impl Core {
         limit: usize,
         reach: Reach,
     ) -> Result<AsOf<Page<TransferView>>, ReadError> {
-        let mut walk = Walk { core: self, reach, before, newest, looked_at: 0 };
+        let mut walk = Walk::open(self, filter.scope, newest, before, reach)?;
         let mut page = Page { rows: Vec::new(), has_more: false, cursor: None };
         let mut as_of = newest;
-        let mut cursor = walk.start(filter)?;
-        while let Some(located) = cursor.take() {
-            walk.looked_at += 1;
+        loop {
+            let located = match walk.step()? {
+                Step::Entry(located) => located,
+                Step::End => break,
+                Step::Tired(last) => {
+                    (page.has_more, page.cursor) = (true, Some(last.0));
+                    break;
+                }
+            };
+            let view = self.view_of(&located, reach)?.filter(|view| filter.wants(&view.value));
+            // One more than fits says that there is more; the page ends before it.
+            if view.is_some() && page.rows.len() == limit {
+                page.has_more = true;
+                break;
+            }
             page.cursor = Some(located.seq.0);
-            let wanted = filter.code.is_none_or(|code| located.transfer().is_some_and(|entry| entry.code == code));
-            if wanted && let Some(view) = self.view_of(&located, reach)? {
+            if let Some(view) = view {
                 as_of = as_of.max(view.seq);
                 page.rows.push(view.value);
-            }
-            cursor = walk.next(filter, &located)?;
-            if page.rows.len() == limit || walk.looked_at >= SCAN_ROWS_MAX {
-                page.has_more = cursor.is_some();
-                break;
             }
         }
         Ok(AsOf { value: page, seq: as_of })
@@ -213,88 +219,6 @@ impl Core {
         });
         rows.sort_unstable_by_key(|(key, _)| (key.currency.code(), key.code, key.account_type));
         AsOf { value: rows, seq }
-    }
-}
-
-/// A walk over transfers, newest first.
-struct Walk<'a> {
-    core: &'a Core,
-    reach: Reach,
-    before: Option<Seq>,
-    newest: Seq,
-    looked_at: usize,
-}
-
-impl Walk<'_> {
-    fn entry(&self, seq: Seq) -> Result<Option<Located>, ReadError> {
-        self.core.history.entry(seq, self.reach)
-    }
-
-    fn start(&self, filter: &TransferFilter) -> Result<Option<Located>, ReadError> {
-        match filter.scope {
-            TransferScope::Account(_) => match self.before {
-                Some(before) => match self.entry(before)? {
-                    Some(last) => self.next(filter, &last),
-                    None => Ok(None),
-                },
-                None if self.newest == Seq::NONE => Ok(None),
-                None => self.entry(self.newest),
-            },
-            TransferScope::Voucher(first) => {
-                let Some(record) = self.core.history.record(first, self.reach)? else { return Ok(None) };
-                let last = record.entries.iter().rfind(|located| self.before.is_none_or(|before| located.seq < before));
-                Ok(last.cloned())
-            }
-            TransferScope::Date(day) => self.by_date(day, self.before),
-        }
-    }
-
-    fn next(&self, filter: &TransferFilter, last: &Located) -> Result<Option<Located>, ReadError> {
-        match filter.scope {
-            TransferScope::Account(account) => match last.previous_of(account) {
-                Some(previous) if previous != Seq::NONE => self.entry(previous),
-                _ => Ok(None),
-            },
-            TransferScope::Voucher(first) if last.seq == first => Ok(None),
-            TransferScope::Voucher(_) => self.entry(Seq(last.seq.0 - 1)),
-            TransferScope::Date(day) => self.by_date(day, Some(last.seq)),
-        }
-    }
-
-    /// The newest transfer below `before` that is effective on `day`: from the day's own run of
-    /// seqs, or from the off-date rows.
-    fn by_date(&self, day: Day, before: Option<Seq>) -> Result<Option<Located>, ReadError> {
-        let limit = before.map_or(Seq(self.newest.0 + 1), |before| before);
-        let off_date = self.core.off_date_before(day, limit)?;
-        let on_date = self.on_date_before(day, limit)?;
-        match (on_date, off_date) {
-            (Some(on), Some(off)) if off > on.seq => self.entry(off),
-            (None, Some(off)) => self.entry(off),
-            (on, _) => Ok(on),
-        }
-    }
-
-    fn on_date_before(&self, day: Day, limit: Seq) -> Result<Option<Located>, ReadError> {
-        let Some((first, last)) = self.core.run_of_day(day) else { return Ok(None) };
-        let mut seq = Seq(last.unwrap_or(self.newest).0.min(limit.0 - 1));
-        let mut looked_at = 0;
-        while seq >= first && looked_at < SCAN_ROWS_MAX {
-            looked_at += 1;
-            let Some(located) = self.entry(seq)? else { return Ok(None) };
-            let shown = match &located.entry {
-                Entry::Transfer(entry) => {
-                    entry.effective.is_none()
-                        && !matches!(entry.op, TransferOp::ExpirePending { .. })
-                        && entry.resolves().is_none()
-                }
-                _ => false,
-            };
-            if shown {
-                return Ok(Some(located));
-            }
-            seq = Seq(seq.0 - 1);
-        }
-        Ok(None)
     }
 }
 

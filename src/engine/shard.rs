@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::account::{Account, Side};
-use crate::domain::apply::{Anchor, apply_side};
+use crate::domain::apply::{Anchor, Mark, apply_side, is_marked};
 use crate::domain::entry::TransferEntry;
 use crate::domain::gl::GlBook;
 use crate::domain::ids::{AccountNo, Seq};
@@ -46,17 +46,30 @@ pub struct Shard {
     pub anchors: AnchorMap,
     /// Anchors on their way into the store; more than one map only after the store has refused.
     pub anchors_frozen: Vec<Arc<AnchorMap>>,
+    /// Rows at places of the past since the last checkpoint.
+    pub marks: MarkMap,
+    /// Marks on their way into the store; likewise.
+    pub marks_frozen: Vec<Arc<MarkMap>>,
     /// Off-date postings since the last checkpoint.
-    pub off_dates: OffDateMap,
+    pub off_dates: OffDates,
     /// Off-date postings on their way into the store; likewise.
-    pub off_dates_frozen: Vec<Arc<OffDateMap>>,
+    pub off_dates_frozen: Vec<Arc<OffDates>>,
 }
 
 /// Closings by account and day.
 pub type AnchorMap = HashMap<(AccountNo, Day), Anchor>;
 
-/// Off-date postings by account.
-pub type OffDateMap = HashMap<AccountNo, Vec<OffDate>>;
+/// Marks by account, ascending.
+pub type MarkMap = HashMap<AccountNo, Vec<Mark>>;
+
+/// Off-date postings, as they are asked for.
+#[derive(Debug, Default)]
+pub struct OffDates {
+    /// By account, ascending by seq.
+    pub by_account: HashMap<AccountNo, Vec<OffDate>>,
+    /// By effective date, ascending; each entry once, in the shard of its debit side.
+    pub by_day: HashMap<Day, Vec<Seq>>,
+}
 
 impl Shard {
     fn row(&self, place: usize) -> Option<&Account> {
@@ -86,8 +99,9 @@ impl Shard {
 /// reader-writer lock costs more than it saves at that length.
 #[derive(Debug)]
 pub struct Shards {
-    shards: Box<[Mutex<Shard>]>,
+    each: Box<[Mutex<Shard>]>,
     layout: Layout,
+    mark_every: u64,
 }
 
 /// Where an account lives. The number of shards is a power of two: two shifts instead of a division.
@@ -107,29 +121,31 @@ impl Layout {
 }
 
 impl Shards {
-    /// At least `count` shards, rounded up to a power of two, at most 256.
+    /// At least `count` shards, rounded up to a power of two, at most 256; one entry in `mark_every`
+    /// (rounded up likewise) of a busy account is marked.
     #[must_use]
-    pub fn new(count: usize) -> Shards {
+    pub fn new(count: usize, mark_every: u32) -> Shards {
         let count = count.clamp(1, 256).next_power_of_two();
         Shards {
-            shards: (0..count).map(|_| Mutex::new(Shard::default())).collect(),
+            each: (0..count).map(|_| Mutex::new(Shard::default())).collect(),
             layout: Layout { bits: count.trailing_zeros() },
+            mark_every: u64::from(mark_every).max(1).next_power_of_two(),
         }
     }
 
     /// How many shards there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.shards.len()
+        self.each.len()
     }
 
     /// Locks the shards of two accounts (or one, when they share it), ascending.
     pub fn lock_pair(&self, a: AccountNo, b: AccountNo) -> Locked<'_> {
         let (a, b) = (self.layout.shard(a), self.layout.shard(b));
         let (low, high) = (a.min(b), a.max(b));
-        let first = self.shards[low].lock();
-        let second = (low != high).then(|| self.shards[high].lock());
-        Locked { layout: self.layout, guards: Guards::Pair { low, first, second } }
+        let first = self.each[low].lock();
+        let second = (low != high).then(|| self.each[high].lock());
+        Locked { layout: self.layout, mark_every: self.mark_every, guards: Guards::Pair { low, first, second } }
     }
 
     /// Locks the shard of one account.
@@ -139,13 +155,31 @@ impl Shards {
 
     /// Locks all shards, ascending.
     pub fn lock_all(&self) -> Locked<'_> {
-        Locked { layout: self.layout, guards: Guards::All(self.shards.iter().map(Mutex::lock).collect()) }
+        let guards = Guards::All(self.each.iter().map(Mutex::lock).collect());
+        Locked { layout: self.layout, mark_every: self.mark_every, guards }
+    }
+
+    /// The newest off-date entries below `below` that are effective on a day and not yet in the store
+    /// for sure, at most `limit` of each piece: unsorted, and some may be in the store too. Shard by
+    /// shard: none waits for another.
+    #[must_use]
+    pub fn off_dates_on(&self, day: Day, below: Seq, limit: usize) -> Vec<Seq> {
+        let mut found = Vec::new();
+        for shard in &self.each {
+            let shard = shard.lock();
+            let pieces = shard.off_dates_frozen.iter().map(Arc::as_ref).chain([&shard.off_dates]);
+            for seqs in pieces.filter_map(|piece| piece.by_day.get(&day)) {
+                let end = seqs.partition_point(|seq| *seq < below);
+                found.extend_from_slice(&seqs[end.saturating_sub(limit)..end]);
+            }
+        }
+        found
     }
 
     /// A copy of an account's row, or `None` when it does not exist.
     #[must_use]
     pub fn copy(&self, no: AccountNo) -> Option<Account> {
-        self.shards[self.layout.shard(no)].lock().row(self.layout.place(no)).copied()
+        self.each[self.layout.shard(no)].lock().row(self.layout.place(no)).copied()
     }
 }
 
@@ -153,6 +187,7 @@ impl Shards {
 #[derive(Debug)]
 pub struct Locked<'a> {
     layout: Layout,
+    mark_every: u64,
     guards: Guards<'a>,
 }
 
@@ -228,15 +263,21 @@ impl Locked<'_> {
     #[inline]
     pub fn apply(&mut self, entry: &TransferEntry, seq: Seq, day: Day) {
         let posts = entry.posts();
+        let mark_every = self.mark_every;
         for (no, side) in [(entry.debit, Side::Debit), (entry.credit, Side::Credit)] {
             let place = self.layout.place(no);
             let shard = self.shard_mut(no);
             let account = shard.row_mut(place).expect("decide found both accounts");
-            let gl = account.gl;
-            if seq > account.last_seq
-                && let Some(anchor) = apply_side(account, no, side, entry, seq, day)
-            {
-                shard.anchors.insert((no, anchor.day), anchor);
+            let (gl, previous) = (account.gl, account.last_seq);
+            if seq > previous {
+                let anchor = apply_side(account, no, side, entry, seq, day);
+                let mark = is_marked(no, seq, previous, mark_every).then(|| Mark::of(no, seq, account));
+                if let Some(mark) = mark {
+                    shard.marks.entry(no).or_default().push(mark);
+                }
+                if let Some(anchor) = anchor {
+                    shard.anchors.insert((no, anchor.day), anchor);
+                }
             }
             if posts == 0 {
                 continue;
@@ -245,7 +286,10 @@ impl Locked<'_> {
             shard.gl.post(gl, entry.effective_on(day), debit, credit);
             if let Some(effective) = entry.effective {
                 let row = OffDate { side, effective, booked: day, seq, amount: posts };
-                shard.off_dates.entry(no).or_default().push(row);
+                shard.off_dates.by_account.entry(no).or_default().push(row);
+                if side == Side::Debit {
+                    shard.off_dates.by_day.entry(effective).or_default().push(seq);
+                }
             }
         }
     }
@@ -254,8 +298,17 @@ impl Locked<'_> {
     #[must_use]
     pub fn off_dates(&self, no: AccountNo) -> Vec<OffDate> {
         let shard = self.shard(no);
-        let maps = shard.off_dates_frozen.iter().map(Arc::as_ref).chain([&shard.off_dates]);
-        maps.filter_map(|map| map.get(&no)).flatten().copied().collect()
+        let pieces = shard.off_dates_frozen.iter().map(Arc::as_ref).chain([&shard.off_dates]);
+        pieces.filter_map(|piece| piece.by_account.get(&no)).flatten().copied().collect()
+    }
+
+    /// The first mark of an account at or above a place that may not be in the store yet.
+    #[must_use]
+    pub fn mark_from(&self, no: AccountNo, at: Seq) -> Option<Mark> {
+        let shard = self.shard(no);
+        let pieces = shard.marks_frozen.iter().map(Arc::as_ref).chain([&shard.marks]);
+        let first = |marks: &Vec<Mark>| marks.get(marks.partition_point(|mark| mark.at < at)).copied();
+        pieces.filter_map(|piece| first(piece.get(&no)?)).min_by_key(|mark| mark.at)
     }
 
     /// An anchor that may not be in the store yet.

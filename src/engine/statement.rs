@@ -2,24 +2,29 @@
 //!
 //! Two streams make a statement, both newest first by (effective date, seq): the account's chain
 //! for entries effective on their business date, and the off-date rows for the others. The chain is
-//! entered at the nearest **anchor**, so a statement of last March does not walk through today.
+//! entered at the nearest **anchor**, so a statement of last March does not walk through today; and in
+//! the middle of a day at the nearest **mark** or at the place where the page before ended, so that a
+//! page costs what it shows and not what stands above it.
 //!
 //! 1. Under the account's lock: copy the row and the off-date rows that the store does not have yet.
 //! 2. Wait until the row's newest seq is durable (the caller does).
 //! 3. Closing balance at `to` = recorded closing of that business day − off-date postings booked by
 //!    then + off-date postings effective by then.
-//! 4. Merge the streams downwards from `to`, taking each line off the balance.
+//! 4. For a page that starts after a line: less what was posted on that day from that line on, which is
+//!    a difference of two recorded totals and two sums of off-date rows (`top.rs`).
+//! 5. Merge the streams downwards from there, taking each line off the balance.
 
 use crate::domain::account::{Account, Side};
-use crate::domain::apply::Anchor;
-use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::ids::{AccountNo, Seq};
 use crate::domain::time::Day;
 use crate::domain::transfer::View;
 
 use super::Core;
-use super::history::{Located, Reach, ReadError};
+use super::history::{Located, Reach, ReadError, Steps};
+use super::past::{Posted, take_back};
 use super::shard::OffDate;
-use super::view::{PastBalance, Statement, StatementLine};
+use super::top::{Place, Top};
+use super::view::{Statement, StatementLine};
 
 /// The account as it was when the query looked, with what the store does not know yet.
 #[derive(Clone, Debug)]
@@ -41,7 +46,7 @@ pub struct StatementQuery {
     pub from: Option<Day>,
     /// Last effective date.
     pub to: Option<Day>,
-    /// The line after which the page starts.
+    /// The place after which the page starts: any entry of the account.
     pub before: Option<Seq>,
     /// Lines of the page.
     pub limit: usize,
@@ -57,89 +62,10 @@ impl Core {
         Some(Snapshot { no, account, off_dates, appended: self.journal.appended_seq() })
     }
 
-    /// The recorded totals of an account at the end of a business day, and the entry to walk back
-    /// from. Follows the anchors backwards.
-    fn closing_of(&self, snapshot: &Snapshot, day: Day) -> Result<Anchor, ReadError> {
-        let Snapshot { no, account, .. } = snapshot;
-        let mut anchor = Anchor {
-            account: *no,
-            day: account.day,
-            previous_day: account.previous_day,
-            last_seq: account.last_seq,
-            debits_posted: account.debits_posted,
-            credits_posted: account.credits_posted,
-            debits_pending: account.debits_pending,
-            credits_pending: account.credits_pending,
-        };
-        while anchor.day > day {
-            if anchor.previous_day == Day(0) {
-                return Ok(Anchor {
-                    day,
-                    last_seq: Seq::NONE,
-                    debits_posted: 0,
-                    credits_posted: 0,
-                    debits_pending: 0,
-                    credits_pending: 0,
-                    ..anchor
-                });
-            }
-            anchor = self.anchor(*no, anchor.previous_day)?;
-        }
-        Ok(anchor)
-    }
-
-    fn anchor(&self, no: AccountNo, day: Day) -> Result<Anchor, ReadError> {
-        let recent = self.shards.lock_one(no).anchor(no, day);
-        let found = match recent {
-            Some(anchor) => Some(anchor),
-            None => self.stored_anchor(no, day)?,
-        };
-        found.ok_or_else(|| ReadError::Unreadable(format!("the closing of {no} on {day} is not there")))
-    }
-
-    /// Totals by effective date at the end of a day; pending as recorded at the end of that business day.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn balance_on(&self, snapshot: &Snapshot, day: Day) -> Result<PastBalance, ReadError> {
-        let mut totals = self.closing_of(snapshot, day)?;
-        let (booked, effective) = self.off_date_sums(snapshot, day)?;
-        let settle = |recorded: u64, booked: u128, effective: u128| {
-            u64::try_from(u128::from(recorded) + effective - booked)
-                .map_err(|_| ReadError::Unreadable(format!("off-date sums of {} do not add up", snapshot.no)))
-        };
-        totals.debits_posted = settle(totals.debits_posted, booked.0, effective.0)?;
-        totals.credits_posted = settle(totals.credits_posted, booked.1, effective.1)?;
-        totals.day = day;
-        Ok(PastBalance { totals })
-    }
-
-    /// Totals as recorded by an instant; `None` when the account did not exist then.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn balance_at(&self, snapshot: &Snapshot, at: Moment, reach: Reach) -> Result<Option<PastBalance>, ReadError> {
-        let day = self.clock.day_of(at);
-        let mut totals = self.closing_of(snapshot, day)?;
-        // Entries of the same business day, but after the instant, are taken back one by one.
-        let mut seq = totals.last_seq;
-        while seq != Seq::NONE {
-            let unreadable = || ReadError::Unreadable(format!("entry seq={seq} is not there"));
-            let located = self.history.entry(seq, reach)?.ok_or_else(unreadable)?;
-            if located.moment <= at {
-                totals.last_seq = seq;
-                return Ok(Some(PastBalance { totals }));
-            }
-            take_back(&mut totals, snapshot.no, &located);
-            seq = located.previous_of(snapshot.no).unwrap_or(Seq::NONE);
-        }
-        Ok(None)
-    }
-
     /// A page of the statement. The snapshot's newest seq must be durable.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]; [`ReadError::NoSuchPlace`] for a cursor that is no entry of the account.
     pub fn statement_page(
         &self,
         snapshot: &Snapshot,
@@ -147,19 +73,10 @@ impl Core {
         reach: Reach,
     ) -> Result<Statement, ReadError> {
         let account = &snapshot.account;
-        let cursor = match query.before {
-            Some(seq) => self.history.entry(seq, reach)?.map(|located| (effective_day(&located), seq)),
-            None => None,
-        };
-        // A page in the middle starts at the top of its cursor's day and passes over what was shown.
-        let top = match (cursor, query.to) {
-            (Some((day, _)), Some(to)) => day.min(to),
-            (Some((day, _)), None) => day,
-            (None, to) => to.unwrap_or(Day(u16::MAX)),
-        };
-        let totals = self.balance_on(snapshot, top)?.totals;
-        let mut balance = account.signed(totals.debits_posted.into(), totals.credits_posted.into());
-        let mut lines = Lines::open(self, snapshot, top, reach)?;
+        let mut steps = Steps::of(reach);
+        let top = self.top_of(snapshot, query, reach, &mut steps)?;
+        let mut balance = top.balance;
+        let mut lines = Lines::open(self, snapshot, &top, reach, steps)?;
         let mut statement = Statement {
             account: snapshot.no,
             currency: account.currency,
@@ -168,32 +85,34 @@ impl Core {
             opening: 0,
             closing: balance,
             has_more: false,
-            lines: Vec::new(),
+            next: None,
+            lines: Vec::with_capacity(query.limit.min(64)),
             version: account.version,
             last_seq: account.last_seq,
         };
-        while let Some(line) = lines.next()? {
+        loop {
+            let line = match lines.next()? {
+                Next::Line(line) => line,
+                Next::End => break,
+                Next::Tired(seq) => {
+                    (statement.has_more, statement.next) = (true, Some(seq));
+                    break;
+                }
+            };
             if query.from.is_some_and(|from| line.effective < from) {
                 break;
             }
-            let shown = cursor.is_none_or(|cursor| (line.effective, line.seq) < cursor);
-            if shown && statement.lines.len() == query.limit {
-                statement.has_more = true;
+            if statement.lines.len() == query.limit {
+                (statement.has_more, statement.next) = (true, statement.lines.last().map(|line| line.seq));
                 break;
             }
-            let amount = match line.side {
-                Side::Debit => account.signed(line.amount.into(), 0),
-                Side::Credit => account.signed(0, line.amount.into()),
-            };
-            if shown {
-                if statement.lines.is_empty() {
-                    statement.closing = balance;
-                }
-                statement.lines.push(self.line(&line, amount, balance, reach)?);
-            }
+            let amount = signed(account, line.side, line.amount);
+            statement.lines.push(self.line(&line, amount, balance, reach)?);
             balance -= amount;
-            if statement.lines.is_empty() {
-                statement.closing = balance;
+            if statement.lines.len() == query.limit
+                && let Some(below) = line.below
+            {
+                self.history.remember_place(snapshot.no, line.seq, below);
             }
         }
         statement.opening = balance;
@@ -227,6 +146,14 @@ impl Core {
     }
 }
 
+/// In the account's normal direction.
+fn signed(account: &Account, side: Side, amount: u64) -> i128 {
+    match side {
+        Side::Debit => account.signed(amount.into(), 0),
+        Side::Credit => account.signed(0, amount.into()),
+    }
+}
+
 /// One posting of the account, from either stream.
 struct Posting {
     seq: Seq,
@@ -234,6 +161,17 @@ struct Posting {
     side: Side,
     amount: u64,
     located: Option<Located>,
+    /// For one of the chain: where the chain goes on, and the totals recorded there.
+    below: Option<Posted>,
+}
+
+/// What comes next in a statement.
+enum Next {
+    Line(Posting),
+    /// Nothing more.
+    End,
+    /// No line for a long while: the last entry looked at, after which a further page starts.
+    Tired(Seq),
 }
 
 /// Both streams, merged: newest first by (effective date, seq).
@@ -241,8 +179,11 @@ struct Lines<'a> {
     core: &'a Core,
     snapshot: &'a Snapshot,
     reach: Reach,
-    chain: Seq,
+    steps: Steps,
+    chain: Posted,
     on_date: Option<Posting>,
+    /// Where the walk along the chain ended before its end.
+    tired: Option<(Day, Seq)>,
     off_date: Option<OffDate>,
     /// Off-date rows are fetched in pages; the newest of a page last.
     off_page: Vec<OffDate>,
@@ -253,34 +194,44 @@ struct Lines<'a> {
 const OFF_DATE_PAGE: usize = 256;
 
 impl<'a> Lines<'a> {
-    fn open(core: &'a Core, snapshot: &'a Snapshot, top: Day, reach: Reach) -> Result<Lines<'a>, ReadError> {
-        let chain = core.closing_of(snapshot, top)?.last_seq;
+    fn open(
+        core: &'a Core,
+        snapshot: &'a Snapshot,
+        top: &Top,
+        reach: Reach,
+        steps: Steps,
+    ) -> Result<Lines<'a>, ReadError> {
         let mut lines = Lines {
             core,
             snapshot,
             reach,
-            chain,
+            steps,
+            chain: top.chain,
             on_date: None,
+            tired: None,
             off_date: None,
             off_page: Vec::new(),
             off_done: false,
         };
         lines.step_on_date()?;
-        lines.fetch_off_dates((top, Seq(u64::MAX)))?;
+        lines.fetch_off_dates(top.below)?;
         lines.off_date = lines.off_page.pop();
         Ok(lines)
     }
 
-    fn next(&mut self) -> Result<Option<Posting>, ReadError> {
-        let on = self.on_date.as_ref().map(|posting| (posting.effective, posting.seq));
+    fn next(&mut self) -> Result<Next, ReadError> {
+        let on = self.on_date.as_ref().map(|posting| (posting.effective, posting.seq)).or(self.tired);
         let off = self.off_date.map(|row| (row.effective, row.seq));
         if on.is_none() && off.is_none() {
-            return Ok(None);
+            return Ok(Next::End);
         }
         if on > off {
-            let posting = self.on_date.take();
+            let Some(posting) = self.on_date.take() else {
+                let (_, seq) = self.tired.expect("the chain is ahead, by a line or by where it ended");
+                return Ok(Next::Tired(seq));
+            };
             self.step_on_date()?;
-            return Ok(posting);
+            return Ok(Next::Line(posting));
         }
         let row = self.off_date.take().expect("the off-date stream is ahead, so it has a row");
         if self.off_page.is_empty() && !self.off_done {
@@ -288,20 +239,28 @@ impl<'a> Lines<'a> {
         }
         self.off_date = self.off_page.pop();
         let OffDate { side, effective, seq, amount, .. } = row;
-        Ok(Some(Posting { seq, effective, side, amount, located: None }))
+        Ok(Next::Line(Posting { seq, effective, side, amount, located: None, below: None }))
     }
 
     /// Walks the chain to the next posting that is effective on its business date.
     fn step_on_date(&mut self) -> Result<(), ReadError> {
-        while self.chain != Seq::NONE {
-            let seq = self.chain;
+        let mut last = None;
+        while self.chain.last_seq != Seq::NONE {
+            if !self.steps.take()? {
+                self.tired = last;
+                return Ok(());
+            }
+            let seq = self.chain.last_seq;
             let unreadable = || ReadError::Unreadable(format!("entry seq={seq} is not there"));
             let located = self.core.history.entry(seq, self.reach)?.ok_or_else(unreadable)?;
-            self.chain = located.previous_of(self.snapshot.no).ok_or_else(unreadable)?;
+            self.chain = take_back(self.chain, self.snapshot.no, &located).ok_or_else(unreadable)?;
+            last = Some((located.date, seq));
             let Some((side, entry)) = located.side_of(self.snapshot.no) else { continue };
             let amount = entry.posts();
             if amount > 0 && entry.effective.is_none() {
-                self.on_date = Some(Posting { seq, effective: located.date, side, amount, located: Some(located) });
+                let below = Some(self.chain);
+                let effective = located.date;
+                self.on_date = Some(Posting { seq, effective, side, amount, located: Some(located), below });
                 return Ok(());
             }
         }
@@ -309,25 +268,10 @@ impl<'a> Lines<'a> {
     }
 
     /// The next page of off-date rows below a position: from the store and from the snapshot.
-    fn fetch_off_dates(&mut self, below: (Day, Seq)) -> Result<(), ReadError> {
-        let (rows, has_more) = self.core.off_date_page(self.snapshot, below, OFF_DATE_PAGE)?;
+    fn fetch_off_dates(&mut self, below: Place) -> Result<(), ReadError> {
+        let (rows, has_more) = self.core.off_date_page(self.snapshot, below, OFF_DATE_PAGE, self.reach)?;
         self.off_done = !has_more;
         self.off_page = rows;
         Ok(())
     }
-}
-
-fn effective_day(located: &Located) -> Day {
-    located.transfer().map_or(located.date, |entry| entry.effective_on(located.date))
-}
-
-/// Takes an entry's effect on an account back off its totals.
-fn take_back(totals: &mut Anchor, no: AccountNo, located: &Located) {
-    let Some((side, entry)) = located.side_of(no) else { return };
-    let (posted, pending) = match side {
-        Side::Debit => (&mut totals.debits_posted, &mut totals.debits_pending),
-        Side::Credit => (&mut totals.credits_posted, &mut totals.credits_pending),
-    };
-    *posted -= entry.posts();
-    *pending = *pending + entry.releases() - entry.holds();
 }

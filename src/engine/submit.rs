@@ -57,8 +57,10 @@ pub enum NotYet {
 impl From<ReadError> for NotYet {
     fn from(error: ReadError) -> NotYet {
         match error {
-            ReadError::NotCached => NotYet::NotCached,
-            ReadError::Moved | ReadError::Store(_) | ReadError::Unreadable(_) => NotYet::Unavailable(error.into()),
+            ReadError::NotCached | ReadError::TooFar => NotYet::NotCached,
+            ReadError::NoSuchPlace | ReadError::Moved | ReadError::Store(_) | ReadError::Unreadable(_) => {
+                NotYet::Unavailable(error.into())
+            }
         }
     }
 }
@@ -83,9 +85,9 @@ impl Core {
     }
 
     fn attempt(&self, command: &Command, origin: &Origin, reach: Reach) -> Result<Result<Pending, NotYet>, Stale> {
-        let probed = |external: Option<KeyHash>| self.probe(origin, external);
+        let probed = |external: Option<KeyHash>| self.probe(origin, external, reach);
         Ok(match command {
-            Command::Transfer(transfer) => self.execute_transfer(transfer, origin)?,
+            Command::Transfer(transfer) => self.execute_transfer(transfer, origin, reach)?,
             Command::Batch(batch) => match self.probe_batch(batch, origin, reach) {
                 Ok(probe) => Ok(self.say_batch(self.commit_batch(batch, origin, &probe)?, origin)),
                 Err(not_yet) => Err(not_yet),
@@ -102,7 +104,7 @@ impl Core {
                     Err(not_yet) => Err(not_yet),
                 }
             }
-            Command::OpenAccounts(accounts) => match self.probe_accounts(accounts, origin) {
+            Command::OpenAccounts(accounts) => match self.probe_accounts(accounts, origin, reach) {
                 Ok(probe) => Ok(self.say_accounts(self.commit_accounts(accounts, origin, &probe)?, origin)),
                 Err(not_yet) => Err(not_yet),
             },
@@ -114,10 +116,15 @@ impl Core {
         })
     }
 
-    fn execute_transfer(&self, transfer: &NewTransfer, origin: &Origin) -> Result<Result<Pending, NotYet>, Stale> {
+    fn execute_transfer(
+        &self,
+        transfer: &NewTransfer,
+        origin: &Origin,
+        reach: Reach,
+    ) -> Result<Result<Pending, NotYet>, Stale> {
         let text = transfer.cold.as_ref().and_then(|cold| cold.external_id.as_deref());
         let external = text.map(|text| external_hash(ExternalKind::Transfer, text));
-        let probe = match self.probe(origin, external) {
+        let probe = match self.probe(origin, external, reach) {
             Ok(probe) => probe,
             Err(not_yet) => return Ok(Err(not_yet)),
         };
@@ -190,7 +197,7 @@ impl Core {
         origin: &Origin,
         reach: Reach,
     ) -> Result<Result<Pending, NotYet>, Stale> {
-        let probe = match self.probe(origin, None) {
+        let probe = match self.probe(origin, None, reach) {
             Ok(probe) => probe,
             Err(not_yet) => return Ok(Err(not_yet)),
         };
@@ -286,14 +293,14 @@ impl Core {
     }
 
     /// What the store knows of the command's keys.
-    fn probe(&self, origin: &Origin, external: Option<KeyHash>) -> Result<Probe, NotYet> {
+    fn probe(&self, origin: &Origin, external: Option<KeyHash>, reach: Reach) -> Result<Probe, NotYet> {
         let (generation, checkpoint) = (self.keys.generation(), self.checkpoint_seq());
         let replay = match &origin.key {
-            Some(key) => self.find_stored(KeyKind::Idempotency, &key.hash)?.map(Seq),
+            Some(key) => self.stored_key(KeyKind::Idempotency, &key.hash, reach)?.map(Seq),
             None => None,
         };
         let external_taken = match &external {
-            Some(hash) => self.find_stored(KeyKind::External, hash)?.is_some(),
+            Some(hash) => self.stored_key(KeyKind::External, hash, reach)?.is_some(),
             None => false,
         };
         Ok(Probe { generation, checkpoint, replay, external_taken })
@@ -301,7 +308,7 @@ impl Core {
 
     /// As [`Core::probe`], and the transfer that the path names.
     fn probe_transfer(&self, seq: Seq, origin: &Origin, reach: Reach) -> Result<(Probe, Option<Located>), NotYet> {
-        let probe = self.probe(origin, None)?;
+        let probe = self.probe(origin, None, reach)?;
         if seq > self.journal.appended_seq() {
             return Ok((probe, None));
         }
@@ -313,7 +320,7 @@ impl Core {
     }
 
     fn probe_batch(&self, batch: &Batch, origin: &Origin, reach: Reach) -> Result<BatchProbe, NotYet> {
-        let mut found = BatchProbe { probe: self.probe(origin, None)?, ..BatchProbe::default() };
+        let mut found = BatchProbe { probe: self.probe(origin, None, reach)?, ..BatchProbe::default() };
         for (index, item) in (0u32..).zip(&batch.items) {
             match item {
                 BatchItem::New(transfer) => {
@@ -322,7 +329,7 @@ impl Core {
                     let hash = external_hash(ExternalKind::Transfer, text);
                     found.external.resize(batch.items.len(), None);
                     found.external[index as usize] = Some(hash);
-                    if self.find_stored(KeyKind::External, &hash)?.is_some() {
+                    if self.stored_key(KeyKind::External, &hash, reach)?.is_some() {
                         found.taken.insert(index);
                     }
                 }
@@ -343,25 +350,21 @@ impl Core {
         Ok(found)
     }
 
-    fn probe_accounts(&self, accounts: &[NewAccount], origin: &Origin) -> Result<BatchProbe, NotYet> {
-        let mut found = BatchProbe { probe: self.probe(origin, None)?, ..BatchProbe::default() };
+    fn probe_accounts(&self, accounts: &[NewAccount], origin: &Origin, reach: Reach) -> Result<BatchProbe, NotYet> {
+        let mut found = BatchProbe { probe: self.probe(origin, None, reach)?, ..BatchProbe::default() };
         for (index, account) in (0u32..).zip(accounts) {
             let Some(text) = account.external_id.as_deref() else { continue };
-            if self.find_stored(KeyKind::External, &external_hash(ExternalKind::Account, text))?.is_some() {
+            if self.stored_key(KeyKind::External, &external_hash(ExternalKind::Account, text), reach)?.is_some() {
                 found.taken.insert(index);
             }
         }
         Ok(found)
     }
 
-    fn find_stored(&self, kind: KeyKind, hash: &KeyHash) -> Result<Option<u64>, NotYet> {
-        self.stored_key(kind, hash).map_err(NotYet::Unavailable)
-    }
-
     /// What a reversal must know of its original: is it posted, and was it reversed?
     fn reversible(&self, original: &Located, reach: Reach) -> Result<Reversible, NotYet> {
         let entry = original.transfer().expect("the caller found a transfer");
-        let fates = self.fates(original.seq)?;
+        let fates = self.fates(original.seq, reach)?;
         let resolution = fates.iter().find(|(_, fate)| *fate == Fate::Posted);
         let posted = match (entry.op, resolution) {
             (TransferOp::Posted, _) => Some(entry.amount),

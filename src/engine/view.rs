@@ -172,11 +172,25 @@ pub struct AccountView {
     pub cold: Arc<AccountCold>,
 }
 
-/// Balances of an account at a past instant or day.
+/// Balances of an account by effective date at the end of a day.
 #[derive(Clone, Copy, Debug)]
 pub struct PastBalance {
     /// Gross totals then.
     pub totals: Anchor,
+}
+
+impl PastBalance {
+    /// A row with these balances.
+    #[must_use]
+    pub fn over(&self, account: &Account) -> Account {
+        Account {
+            debits_posted: self.totals.debits_posted,
+            credits_posted: self.totals.credits_posted,
+            debits_pending: self.totals.debits_pending,
+            credits_pending: self.totals.credits_pending,
+            ..*account
+        }
+    }
 }
 
 /// A page of a list, newest first.
@@ -210,6 +224,26 @@ pub struct TransferFilter {
     pub scope: TransferScope,
     /// With this code.
     pub code: Option<u32>,
+    /// With this account on either side.
+    pub account: Option<AccountNo>,
+    /// Effective on this day.
+    pub date: Option<Day>,
+}
+
+impl TransferFilter {
+    /// All of a set.
+    #[must_use]
+    pub fn of(scope: TransferScope) -> TransferFilter {
+        TransferFilter { scope, code: None, account: None, date: None }
+    }
+
+    /// Whether a transfer of the set is wanted.
+    #[must_use]
+    pub fn wants(&self, row: &TransferView) -> bool {
+        self.code.is_none_or(|code| row.code == code)
+            && self.account.is_none_or(|no| row.debit == no || row.credit == no)
+            && self.date.is_none_or(|day| row.effective_date == day)
+    }
 }
 
 /// The set of transfers that a list walks.
@@ -238,8 +272,10 @@ pub struct Statement {
     pub opening: i128,
     /// Balance after the newest line of this page.
     pub closing: i128,
-    /// Older lines follow.
+    /// Older lines may follow.
     pub has_more: bool,
+    /// Where the next page starts: the last line, or the entry at which a walk over what is no line ended.
+    pub next: Option<Seq>,
     /// Newest first.
     pub lines: Vec<StatementLine>,
     /// The account's version and newest seq, for the ETag.
@@ -353,6 +389,9 @@ pub enum Unavailable {
     /// The first request with this key is still running.
     #[error("the first request with this idempotency key is still running")]
     KeyInFlight,
+    /// The cursor of a list names no place in it.
+    #[error("the cursor names no place in this list")]
+    NoSuchPlace,
     /// The engine shuts down.
     #[error("the engine is shutting down")]
     ShuttingDown,

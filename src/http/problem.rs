@@ -398,6 +398,10 @@ impl From<Unavailable> for Box<Problem> {
             Unavailable::ShuttingDown => {
                 (Code::Draining, "Nothing was done. Send the request again once the server is back.")
             }
+            Unavailable::NoSuchPlace => {
+                let detail = "`starting_after` names no place in this list; take it from the page before.";
+                return Problem::of_parameter(Code::InvalidParameter, "starting_after", detail);
+            }
             Unavailable::StoreUnreadable(_) => (
                 Code::StoreUnavailable,
                 "Nothing was done. The look-up tables are opened again by themselves; send the request again a little later.",

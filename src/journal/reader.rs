@@ -42,6 +42,10 @@ pub enum Item<'a> {
     },
 }
 
+/// The answer would need a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotInMemory;
+
 /// Checks that blocks follow one another: seqs, hashes, records, moments.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
@@ -197,6 +201,27 @@ impl Journal {
             Some(Source::Live(live)) => live.locate(seq),
             Some(Source::Sealed(sealed)) => sealed.locate(seq),
         })
+    }
+
+    /// As [`Journal::locate`], without opening a file.
+    ///
+    /// # Errors
+    /// [`NotInMemory`] for a sealed segment whose index is not in memory.
+    pub fn locate_in_memory(&self, seq: Seq) -> Result<Option<Seq>, NotInMemory> {
+        if seq == Seq::NONE || seq > self.durable_seq() {
+            return Ok(None);
+        }
+        let first_seq = {
+            let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(live) = catalog.live.iter().rev().find(|live| live.first_seq <= seq) {
+                return Ok(live.locate(seq));
+            }
+            let place = catalog.sealed.partition_point(|sealed| sealed.first_seq <= seq);
+            let Some(place) = place.checked_sub(1) else { return Ok(None) };
+            catalog.sealed[place].first_seq
+        };
+        // What is open was checked against the manifest when it was opened or first read.
+        self.sealed_files.touch(first_seq).map(|open| open.locate(seq)).ok_or(NotInMemory)
     }
 
     /// Reads the block that begins with a seq and checks its hash.

@@ -433,7 +433,8 @@ impl SealedFiles {
         Ok(opened)
     }
 
-    fn touch(&self, first_seq: Seq) -> Option<Arc<OpenSealed>> {
+    /// The file, if it is open already.
+    pub(super) fn touch(&self, first_seq: Seq) -> Option<Arc<OpenSealed>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let place = open.iter().position(|file| file.footer.first_seq == first_seq)?;
         if place > 0 {

@@ -73,6 +73,21 @@ impl Reader {
         })
     }
 
+    /// The smallest key above `bound` of a chained table, or the proof that there is none.
+    pub fn key_above(&self, table: Table, bound: u128) -> Result<Option<u128>, StoreError> {
+        guarded(|| {
+            let link = link_around(&self.tx.open_table(LINKS.definition())?, table, bound)?;
+            if link.next == END {
+                return Ok(None);
+            }
+            let next = Link { at: link.next, next: END };
+            if next.at >> 120 != u128::from(table.tag) {
+                return Err(corrupt(LINKS, link.at, "the link leads out of its table"));
+            }
+            Ok(next.key())
+        })
+    }
+
     /// All keys of a chained table, descending, starting at or below `bound`.
     pub fn keys_down(&self, table: Table, bound: u128) -> impl Iterator<Item = Result<u128, StoreError>> + use<'_> {
         let mut next = Some(bound);

@@ -12,7 +12,7 @@ use super::row::{ACCOUNT_BYTES, Body, decode_sums, encode_account, encode_lines,
 use super::tables::{ACCOUNTS, ACCOUNTS_PER_CHUNK, GL_DAYS, HOLD_BITS, HOLDS, META, OFFDATE_SUMS};
 use super::{Meta, OffDateKind, OffDateRow, ResolutionKind, Store, StoreError};
 use crate::domain::account::{Account, Side};
-use crate::domain::apply::Anchor;
+use crate::domain::apply::{Anchor, Mark};
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::{AccountNo, Seq};
 use crate::domain::time::Day;
@@ -23,7 +23,7 @@ use crate::domain::transfer::Hold;
 pub struct Checkpoint<'s> {
     writer: Writer,
     /// The database outlives its transaction.
-    _store: &'s Store,
+    store: &'s Store,
 }
 
 impl Store {
@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// redb's, when an earlier write failed.
     pub fn begin(&self) -> Result<Checkpoint<'_>, StoreError> {
-        Ok(Checkpoint { writer: self.writer()?, _store: self })
+        Ok(Checkpoint { writer: self.writer()?, store: self })
     }
 }
 
@@ -107,6 +107,14 @@ impl Checkpoint<'_> {
         self.merge(&mut rows.to_vec(), |_| ())
     }
 
+    /// Adds marks. Any order; a mark of the same account and place is replaced.
+    ///
+    /// # Errors
+    /// See the type.
+    pub fn marks(&mut self, rows: &[Mark]) -> Result<(), StoreError> {
+        self.merge(&mut rows.to_vec(), |_| ())
+    }
+
     /// Adds off-date rows. Any order; adding a row again changes nothing, sums included.
     ///
     /// # Errors
@@ -156,7 +164,10 @@ impl Checkpoint<'_> {
     /// # Errors
     /// redb's. Whether the checkpoint is on disk is then unknown; either state is a good one.
     pub fn commit(self) -> Result<(), StoreError> {
-        self.writer.commit()
+        let done = self.writer.commit();
+        // Before the engine drops what it still has in memory; also where the outcome is unknown.
+        self.store.next_turn();
+        done
     }
 
     /// Merges rows into their chunks. A row that is there already is replaced; `fresh` hears of the others.

@@ -6,6 +6,10 @@ use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::money::Minor;
 use crate::domain::time::Day;
 
+/// The answer is not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeedsDisk;
+
 /// Where a checkpoint stands. Written last in each, in the same transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {

@@ -17,7 +17,7 @@ use super::chain::{Reader, Writer};
 use super::filter::{BLOCK_BYTES, Filter};
 use super::row::{Body, Fields, corrupt};
 use super::tables::{FILTER_PIECE_BYTES, KEY_FILTERS, KEY_HEADS, KEY_ROWS, KEYS_PER_CHUNK};
-use super::{KeyKind, Store, StoreError};
+use super::{KeyKind, NeedsDisk, Store, StoreError};
 use crate::domain::ids::{Moment, Seq};
 
 const ROW_BYTES: usize = 24;
@@ -134,7 +134,8 @@ impl Store {
             |segments| {
                 for segment in segments.iter().rev().filter(|segment| segment.kind == kind) {
                     if segment.filter.may_contain(hash)
-                        && let Some(seq) = self.find_in(segment, hash)?
+                        && let Some(place) = segment.chunk_of(hash)
+                        && let Some(seq) = find_in(&self.load_chunk(segment, place)?, hash)
                     {
                         return Ok(Some(seq));
                     }
@@ -142,6 +143,26 @@ impl Store {
                 Ok(None)
             },
         )
+    }
+
+    /// As [`Store::find_key`], from filters, fences and cached chunks alone.
+    ///
+    /// # Errors
+    /// [`NeedsDisk`] when a chunk would have to be read.
+    pub fn find_key_in_memory(&self, kind: KeyKind, hash: &[u8; 16]) -> Result<Option<Seq>, NeedsDisk> {
+        let segments = self.segments();
+        for segment in segments.iter().rev().filter(|segment| segment.kind == kind) {
+            if segment.filter.may_contain(hash)
+                && let Some(place) = segment.chunk_of(hash)
+            {
+                let chunk = self.chunks.get(&part_key(kind, segment.first, place)).ok_or(NeedsDisk)?;
+                if let Some(seq) = find_in(&chunk, hash) {
+                    return Ok(Some(seq));
+                }
+            }
+        }
+        // A list that was replaced meanwhile proves nothing.
+        if Arc::ptr_eq(&segments, &self.segments()) { Ok(None) } else { Err(NeedsDisk) }
     }
 
     /// Drops idempotency tables whose newest key is older; how many. External ids stay for ever.
@@ -180,23 +201,15 @@ impl Store {
         self.segments().iter().map(|segment| segment.filter.bytes() + segment.fences.len() * 16).sum()
     }
 
-    fn find_in(&self, segment: &Segment, hash: &[u8; 16]) -> Result<Option<Seq>, StoreError> {
-        let after = segment.fences.partition_point(|fence| fence <= hash);
-        let Some(chunk) = after.checked_sub(1) else { return Ok(None) };
-        let chunk = u32::try_from(chunk).expect("a table has at most 2^32 chunks: its keys are 32 bits wide");
-        let key = part_key(segment.kind, segment.first, chunk);
-        let body = if let Some(body) = self.chunks.get(&key) {
-            body
-        } else {
-            let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
-            let body: Arc<[u8]> = self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.into()))?;
-            self.chunks.insert(key, Arc::clone(&body));
-            body
-        };
-        let (rows, _) = body.as_chunks::<ROW_BYTES>();
-        let after = rows.partition_point(|row| row[..16] <= hash[..]);
-        let found = after.checked_sub(1).map(|last| &rows[last]).filter(|row| row[..16] == hash[..]);
-        Ok(found.map(|row| Seq(u64::from_le_bytes(*row.last_chunk().expect("a row is 24 bytes")))))
+    fn load_chunk(&self, segment: &Segment, place: u32) -> Result<Arc<[u8]>, StoreError> {
+        let key = part_key(segment.kind, segment.first, place);
+        if let Some(body) = self.chunks.get(&key) {
+            return Ok(body);
+        }
+        let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
+        let body: Arc<[u8]> = self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.into()))?;
+        self.chunks.insert(key, Arc::clone(&body));
+        Ok(body)
     }
 
     fn segments(&self) -> Arc<Segments> {
@@ -211,7 +224,21 @@ impl Store {
     }
 }
 
+/// The newest seq of a hash in a chunk.
+fn find_in(chunk: &[u8], hash: &[u8; 16]) -> Option<Seq> {
+    let (rows, _) = chunk.as_chunks::<ROW_BYTES>();
+    let after = rows.partition_point(|row| row[..16] <= hash[..]);
+    let found = after.checked_sub(1).map(|last| &rows[last]).filter(|row| row[..16] == hash[..]);
+    found.map(|row| Seq(u64::from_le_bytes(*row.last_chunk().expect("a row is 24 bytes"))))
+}
+
 impl Segment {
+    /// The one chunk in which a hash can stand.
+    fn chunk_of(&self, hash: &[u8; 16]) -> Option<u32> {
+        let place = self.fences.partition_point(|fence| fence <= hash).checked_sub(1)?;
+        Some(u32::try_from(place).expect("a table has at most 2^32 chunks: its keys are 32 bits wide"))
+    }
+
     fn chunks(&self) -> u32 {
         u32::try_from(self.fences.len()).expect("a table has at most 2^32 chunks: its keys are 32 bits wide")
     }

@@ -5,7 +5,8 @@
 //! noticed ([`StoreError::Corrupt`]) and never becomes an answer: values are sealed with a hash over
 //! table, key and content, and the absence of a row is proved by its neighbours.
 //!
-//! All reads are `&self`, open a short read transaction and may run on any thread. redb has one
+//! All reads are `&self` and open a short read transaction, for which they may wait for the disk, except
+//! those called `…_in_memory`. redb has one
 //! writer at a time: [`Store::begin`], [`Store::write_key_table`] and [`Store::drop_key_tables`] wait for each other.
 
 mod chain;
@@ -24,7 +25,7 @@ mod tables;
 mod tests;
 
 pub use checkpoint::Checkpoint;
-pub use facts::{KeyKind, Meta, OffDateKind, OffDateRow, PeriodEventRow, ResolutionKind};
+pub use facts::{KeyKind, Meta, NeedsDisk, OffDateKind, OffDateRow, PeriodEventRow, ResolutionKind};
 pub use history::OffDateView;
 pub use open::{Store, StoreError};
 

@@ -1,14 +1,17 @@
 //! Opening the store, and what can go wrong with it.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 
 use super::chain::{Reader, Writer, guarded};
+use super::history::{ResolutionCache, resolution_cache};
 use super::keys::{ChunkCache, Segments, chunk_cache, load_segments};
 use super::row::Body;
 use super::tables::FORMATS;
+use crate::config::RESOLUTION_CACHE_BYTES;
 use crate::disk::Disk;
 
 /// Why the store could not do what it was asked for.
@@ -48,6 +51,10 @@ pub struct Store {
     pub(super) segments: RwLock<Arc<Segments>>,
     /// Chunks of key tables whose seal was checked.
     pub(super) chunks: ChunkCache,
+    /// Chunks of resolutions whose seal was checked.
+    pub(super) resolutions: ResolutionCache,
+    /// Moves on with every checkpoint and every opening of the file: what was read before may be out of date.
+    turn: AtomicU64,
 }
 
 impl StoreError {
@@ -104,6 +111,8 @@ impl Store {
             db: RwLock::new(Some(db)),
             segments: RwLock::new(Arc::new(segments)),
             chunks: chunk_cache(chunk_bytes as u64),
+            resolutions: resolution_cache(RESOLUTION_CACHE_BYTES),
+            turn: AtomicU64::new(0),
         })
     }
 
@@ -125,7 +134,18 @@ impl Store {
         let segments = again.segments.into_inner().unwrap_or_else(PoisonError::into_inner);
         *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
         self.chunks.invalidate_all();
+        self.next_turn();
         Ok(())
+    }
+
+    /// The turn of what is read from now on.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Acquire)
+    }
+
+    /// What was read before may be out of date.
+    pub(super) fn next_turn(&self) {
+        self.turn.fetch_add(1, Ordering::AcqRel);
     }
 
     fn with<T>(&self, begin: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {

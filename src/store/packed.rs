@@ -5,9 +5,11 @@
 
 use super::facts::{OffDateRow, ResolutionKind};
 use super::row::{Body, Fields};
-use super::tables::{ANCHOR_BITS, ANCHORS, HOLD_BITS, HOLDS, OFFDATE_DAYS, OFFDATES, RESOLUTIONS, SEQ_BITS, Table};
-use crate::domain::account::Side;
-use crate::domain::apply::Anchor;
+use super::tables::{
+    ANCHOR_BITS, ANCHORS, HOLD_BITS, HOLDS, MARK_BITS, MARKS, OFFDATE_DAYS, OFFDATES, RESOLUTIONS, SEQ_BITS, Table,
+};
+use crate::domain::account::{Side, Status};
+use crate::domain::apply::{Anchor, Mark};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::time::Day;
 use crate::domain::transfer::Hold;
@@ -186,6 +188,55 @@ impl Packed for Anchor {
             day,
             previous_day: Day(fields.narrow()?),
             last_seq: Seq(fields.varint()?),
+            debits_posted: fields.varint()?,
+            credits_posted: fields.varint()?,
+            debits_pending: fields.varint()?,
+            credits_pending: fields.varint()?,
+        })
+    }
+}
+
+/// The key of the chunk in which an account's mark at a place stands.
+pub(super) fn mark_chunk(account: AccountNo, at: Seq) -> u128 {
+    u128::from(account.0) << 64 | u128::from(at.0 >> MARK_BITS)
+}
+
+impl Packed for Mark {
+    const TABLE: Table = MARKS;
+
+    fn chunk(&self) -> u128 {
+        mark_chunk(self.account, self.at)
+    }
+
+    fn place(&self) -> u64 {
+        self.at.0 & ((1 << MARK_BITS) - 1)
+    }
+
+    fn write_rest(&self, body: &mut Body) {
+        body.put_varint(self.at.0 - self.last_seq.0);
+        body.put_varint(self.last_seq.0 - self.cold_seq.0);
+        body.put_varint(u64::from(self.version));
+        body.put_varint(self.status as u64);
+        body.put_varint(u64::from(self.day.0));
+        body.put_varint(u64::from(self.previous_day.0));
+        for sum in [self.debits_posted, self.credits_posted, self.debits_pending, self.credits_pending] {
+            body.put_varint(sum);
+        }
+    }
+
+    fn read(chunk: u128, place: u64, fields: &mut Fields<'_>) -> Option<Mark> {
+        let account = AccountNo(u32::try_from(chunk >> 64).ok()?);
+        let at = seq_of(chunk & u128::from(u64::MAX), place, MARK_BITS)?;
+        let last_seq = Seq(at.0.checked_sub(fields.varint()?)?);
+        Some(Mark {
+            account,
+            at,
+            last_seq,
+            cold_seq: Seq(last_seq.0.checked_sub(fields.varint()?)?),
+            version: fields.narrow()?,
+            status: Status::from_number(fields.narrow()?)?,
+            day: Day(fields.narrow()?),
+            previous_day: Day(fields.narrow()?),
             debits_posted: fields.varint()?,
             credits_posted: fields.varint()?,
             debits_pending: fields.varint()?,

@@ -20,13 +20,14 @@
 //! | `key_heads` (chained) | kind << 64 \| segment | newest moment (8), blocks of the filter, first hash of each chunk (16 each) |
 //! | `key_rows` | kind << 96 \| segment << 32 \| chunk | 1 ..= 2,700 rows: hash of 16 bytes, seq of 8 |
 //! | `key_filters` | kind << 96 \| segment << 32 \| piece | 65,024 bytes of the filter, the last piece shorter |
+//! | `marks` (chained) | account << 64 \| place >> 10 | rows by place: low bits, back to last seq, back to cold seq, version, status, day, day before, four sums |
 //! | `links` | tag << 120 \| (key + 1, 0 for the head) | the next key in the same form, 16 bytes |
 
 use redb::TableDefinition;
 
 /// Version of the file and of every value. A change of any format above is a new version: the store
 /// is disposable, so an old one is deleted and rebuilt, never migrated.
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
 
 /// Greatest length of a stored value, bytes. redb rounds values up to a power of two with the page's
 /// own header: 65,300 costs 1.0 times its length, 65,536 costs twice.
@@ -49,6 +50,9 @@ pub(super) const SEQ_BITS: u32 = 12;
 
 /// Bits of the account number inside a chunk of anchors.
 pub(super) const ANCHOR_BITS: u32 = 9;
+
+/// Bits of the place inside a chunk of marks: as many as fit [`VALUE_BYTES_MAX`] when every place is marked.
+pub(super) const MARK_BITS: u32 = 10;
 
 /// A table of the store: its name in redb and the number that stands for it in seals and links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +94,10 @@ pub(super) const KEY_HEADS: Table = chained("key_heads", 10);
 pub(super) const KEY_ROWS: Table = dense("key_rows", 11);
 pub(super) const KEY_FILTERS: Table = dense("key_filters", 12);
 pub(super) const LINKS: Table = dense("links", 13);
+pub(super) const MARKS: Table = chained("marks", 14);
 
 /// Every table, in order of their tags.
-pub(super) const TABLES: [Table; 14] = [
+pub(super) const TABLES: [Table; 15] = [
     FORMATS,
     META,
     ACCOUNTS,
@@ -107,6 +112,7 @@ pub(super) const TABLES: [Table; 14] = [
     KEY_ROWS,
     KEY_FILTERS,
     LINKS,
+    MARKS,
 ];
 
 // A full chunk with version and seal stays below the size at which redb doubles its space.

@@ -12,7 +12,7 @@ use super::row::{decode_account, encode_account};
 use super::*;
 use crate::disk::Disk;
 use crate::domain::account::{Account, AccountType, BalanceRule, GlNo, Side, Status};
-use crate::domain::apply::Anchor;
+use crate::domain::apply::{Anchor, Mark};
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::money::Currency;
@@ -160,6 +160,12 @@ fn anchor(account: u32, day: u16) -> Anchor {
     }
 }
 
+fn mark(account: u32, at: u64) -> Mark {
+    let last_seq = Seq(at - (at % 3).min(at / 2));
+    let row = Account { last_seq, cold_seq: Seq(at / 2), version: 9, ..self::account(at % 1_000) };
+    Mark::of(AccountNo(account), Seq(at), &row)
+}
+
 fn hash(number: u64) -> [u8; 16] {
     blake3::hash(&number.to_le_bytes()).as_bytes()[..16].try_into().unwrap()
 }
@@ -214,6 +220,8 @@ fn write_sample(store: &Store) {
     checkpoint.resolutions(&rows).unwrap();
     let anchors: Vec<Anchor> = (0..300).map(|n| anchor(n * 97, 20_000 + u16::try_from(n % 3).unwrap())).collect();
     checkpoint.anchors(&anchors).unwrap();
+    let marks: Vec<Mark> = (1..200u64).map(|n| mark(u32::try_from(n % 3).unwrap(), n * 701)).collect();
+    checkpoint.marks(&marks).unwrap();
     let offdates: Vec<OffDateRow> = (1..120u64)
         .map(|n| offdate(u32::try_from(n % 5).unwrap(), 20_000 - u16::try_from(n % 7).unwrap(), 20_001, n * 531))
         .collect();
@@ -257,6 +265,11 @@ const QUESTIONS: &[Question] = &[
         let mut all = Vec::new();
         store.load_anchors(&mut |anchor| all.push(anchor))?;
         Ok(format!("{all:?}"))
+    }),
+    ("a mark", |store| {
+        let found = [1, 701, 702, 70_000, 139_499, 139_500].map(|at| store.mark_from(AccountNo(1), Seq(at)));
+        let found: Vec<_> = found.into_iter().collect::<Result<_, _>>()?;
+        Ok(format!("{found:?} {:?}", store.mark_from(AccountNo(3), Seq(1))?))
     }),
     ("a resolution", |store| Ok(format!("{:?} {:?}", store.resolution(Seq(173))?, store.resolution(Seq(174))?))),
     ("far resolutions", |store| {
@@ -492,7 +505,7 @@ fn another_format_is_refused_by_its_number() {
     let file = MemoryFile::default();
     let store = file.open().unwrap();
     // What a later version would write under the same seal: another version byte in front.
-    let mut value = vec![2u8];
+    let mut value = vec![tables::FORMAT + 1];
     let mut hasher = blake3::Hasher::new();
     hasher.update(&value).update(&[tables::FORMATS.tag]).update(&0u128.to_le_bytes());
     value.extend_from_slice(&hasher.finalize().as_bytes()[..8]);
@@ -501,14 +514,25 @@ fn another_format_is_refused_by_its_number() {
     tx.commit().unwrap();
     drop(store);
     let error = file.open().map(|_| ()).unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 2 }), "{error:?}");
+    assert!(matches!(error, StoreError::Format { found } if found == tables::FORMAT + 1), "{error:?}");
     assert!(error.wants_rebuild());
 }
 
-/// `data/store/v1/` holds a store as version 1 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
+fn fixture(version: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "data", "store", version, "store.redb"].iter().collect()
+}
+
+/// Version 1 had no marks: what it wrote is not read wrongly but built anew from the journal.
 #[test]
-fn a_store_of_version_1_still_opens() {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "data", "store", "v1", "store.redb"].iter().collect();
+fn a_store_of_version_1_is_refused_by_its_number() {
+    let error = MemoryFile::of(std::fs::read(fixture("v1")).unwrap()).open().map(|_| ()).unwrap_err();
+    assert!(matches!(error, StoreError::Format { found: 1 }) && error.wants_rebuild(), "{error:?}");
+}
+
+/// `data/store/v2/` holds a store as version 2 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
+#[test]
+fn a_store_of_version_2_still_opens() {
+    let path = fixture("v2");
     let made = MemoryFile::default();
     let store = made.open().unwrap();
     write_sample(&store);
@@ -621,6 +645,39 @@ proptest! {
         let mut loaded = BTreeMap::new();
         store.load_anchors(&mut |anchor| { loaded.insert((anchor.account, anchor.day), anchor); }).unwrap();
         prop_assert_eq!(loaded, model);
+    }
+
+    #[test]
+    fn the_first_mark_from_a_place_is_found(
+        rounds in prop::collection::vec(prop::collection::vec((0u32..3, 1u64..6_000), 0..40), 1..4),
+    ) {
+        let store = MemoryFile::default().open().unwrap();
+        let mut model: BTreeMap<(AccountNo, Seq), Mark> = BTreeMap::new();
+        for round in rounds {
+            let marks: Vec<Mark> = round.into_iter().map(|(account, at)| mark(account, at)).collect();
+            let mut checkpoint = store.begin().unwrap();
+            checkpoint.marks(&marks).unwrap();
+            checkpoint.commit().unwrap();
+            model.extend(marks.into_iter().map(|mark| ((mark.account, mark.at), mark)));
+        }
+        for account in (0..4).map(AccountNo) {
+            for at in (0..6_100).step_by(97).chain(model.keys().map(|(_, at)| at.0)).map(Seq) {
+                let expected = model.range((account, at)..=(account, Seq(u64::MAX))).next().map(|(_, mark)| *mark);
+                prop_assert_eq!(store.mark_from(account, at).unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_chunk_of_the_longest_marks_fits_a_value(first in 0u64..1 << 40) {
+        let long = |at: u64| Mark {
+            last_seq: Seq(at), cold_seq: Seq(at), version: u32::MAX, day: Day(u16::MAX), previous_day: Day(u16::MAX),
+            debits_posted: u64::MAX, credits_posted: u64::MAX, debits_pending: u64::MAX, credits_pending: u64::MAX,
+            ..mark(u32::MAX, at)
+        };
+        let first = first << tables::MARK_BITS;
+        let marks: Vec<Mark> = (first..first + (1 << tables::MARK_BITS)).map(long).collect();
+        prop_assert!(packed::encode_chunk(&marks).sealed(tables::MARKS, 0).len() <= tables::VALUE_BYTES_MAX);
     }
 
     #[test]

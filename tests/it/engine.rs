@@ -9,6 +9,7 @@ use munim::domain::money::{Currency, Decimal};
 use munim::domain::transfer::{AccountRef, HoldTerms, NewTransfer};
 use munim::engine::clock::SystemTimeSource;
 use munim::engine::command::{Batch, BatchItem, Command, IdempotencyKey, NewAccount, Origin};
+use munim::engine::history::Reach;
 use munim::engine::view::{Answer, Reply};
 use munim::engine::{Engine, EngineOptions};
 
@@ -81,7 +82,7 @@ async fn books_survive_a_restart_and_keys_replay() {
     assert!(third.replayed);
     assert_eq!(format!("{:?}", first.reply), format!("{:?}", third.reply));
     assert_eq!(engine.core().journal().appended_seq(), head);
-    assert_eq!(engine.resolve_account("ext:A2").expect("the store reads"), Some(AccountNo(2)));
+    assert_eq!(engine.core().resolve_account("ext:A2", Reach::Disk).expect("the store reads"), Some(AccountNo(2)));
     assert!(engine.transfer(Seq(5)).await.expect("the journal reads").is_some());
     engine.shut_down();
 }

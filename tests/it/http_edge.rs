@@ -80,10 +80,19 @@ impl Server {
     }
 
     fn over(folder: tempfile::TempDir) -> Server {
-        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).expect("the folder is free"));
         let mut options = EngineOptions::default();
         options.journal.segment_bytes = 4 << 20;
-        let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
+        Server::with(folder, &options, |disk| disk)
+    }
+
+    /// With other options, over a disk that is wrapped.
+    pub fn with(
+        folder: tempfile::TempDir,
+        options: &EngineOptions,
+        wrap: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>,
+    ) -> Server {
+        let disk = wrap(Arc::new(FolderDisk::open(folder.path()).expect("the folder is free")));
+        let engine = Engine::start(&disk, options, Box::new(SystemTimeSource::default())).expect("the books open");
         let edge = Edge::new();
         let content = Arc::new(Content);
         edge.open(Books { engine: Arc::clone(&engine), verifier: Arc::clone(&content) as _, exporter: content });
@@ -91,10 +100,18 @@ impl Server {
     }
 
     /// A clean end and a new process over the same folder.
-    pub fn restart(mut self) -> Server {
-        let folder = self.folder.take().expect("a server that runs has its folder");
-        drop(self);
-        Server::over(folder)
+    pub fn restart(self) -> Server {
+        Server::over(self.stop())
+    }
+
+    /// A clean end; its folder.
+    pub fn stop(mut self) -> tempfile::TempDir {
+        self.folder.take().expect("a server that runs has its folder")
+    }
+
+    /// The engine behind it.
+    pub fn engine(&self) -> &Arc<Engine> {
+        self.engine.as_ref().expect("it runs")
     }
 
     /// Sends anything.

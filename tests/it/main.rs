@@ -11,4 +11,6 @@ mod http_contract;
 mod http_edge;
 mod kill9;
 mod naive_books;
+mod past;
 mod tidy;
+mod worker_disk;

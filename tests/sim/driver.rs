@@ -118,6 +118,7 @@ pub fn tiny_options(dice: &mut Dice, journal_id: u64) -> EngineOptions {
         text_cache_bytes: 1 << (10 + dice.below(6)),
         store_cache_bytes: 1 << (14 + dice.below(6)),
         key_retention_days: 36_500,
+        mark_every: 1 << dice.below(4),
         ..EngineOptions::default()
     };
     options.journal.journal_id = journal_id;
@@ -231,7 +232,8 @@ impl Run {
     pub fn submit(&mut self, ask: &Ask, key: Option<(u8, u8)>, dry: bool) -> bool {
         let core = self.core();
         let command = to_command(ask);
-        let origin = Origin { key: key.map(engine_key), request: self.counters.commands, dry_run: dry, ..Origin::default() };
+        let origin =
+            Origin { key: key.map(engine_key), request: self.counters.commands, dry_run: dry, ..Origin::default() };
         let (pending, now) = loop {
             let now = core.clock().now().0;
             match core.execute(&command, &origin, Reach::Disk) {

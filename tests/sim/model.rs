@@ -323,8 +323,8 @@ impl Model {
         change.unwrap_or(0)
     }
 
-    fn touched(&self, no: u32) -> u64 {
-        let newest = self.facts().rev().find(|(_, _, fact)| match fact {
+    fn touched(&self, no: u32, through: u64) -> u64 {
+        let newest = self.facts().rev().filter(|(_, seq, _)| *seq <= through).find(|(_, _, fact)| match fact {
             Fact::Money(money) => money.debit == no || money.credit == no,
             Fact::Opened(account, _) | Fact::Changed { account, .. } => *account == no,
             _ => false,
@@ -333,25 +333,31 @@ impl Model {
     }
 
     pub fn account(&self, no: u32) -> Option<AccountSaid> {
-        let (record, _, opened) = self.opening(no)?;
+        self.account_by(no, u64::MAX)
+    }
+
+    /// As it was when `through` was the newest entry.
+    pub fn account_by(&self, no: u32, through: u64) -> Option<AccountSaid> {
+        let (record, _, opened) = self.opening(no).filter(|(_, seq, _)| *seq <= through)?;
         let mut said = AccountSaid {
             no,
-            sums: self.sums(no, u64::MAX),
+            sums: self.sums(no, through),
             currency: opened.currency.0,
             kind: opened.kind,
             rule: opened.rule,
             code: opened.code,
             status: 0,
             version: 1,
-            last_seq: self.touched(no),
+            last_seq: self.touched(no, through),
             created: record.moment,
             external: opened.external.clone(),
             name: opened.name.clone(),
             pairs: opened.pairs.clone(),
         };
-        for (_, _, fact) in self.facts() {
+        for (_, seq, fact) in self.facts() {
             if let Fact::Changed { account, status, name, pairs } = fact
                 && *account == no
+                && seq <= through
             {
                 said.status = *status;
                 said.version += 1;

@@ -143,6 +143,18 @@ fn statement(run: &mut Run, core: &Core, no: u32, from: Option<u16>, to: Option<
         })
         .collect();
     assert_eq!(lines, expected, "account {no} {from:?} {to:?}");
+    // A page that starts anywhere is what the walk from the top found there.
+    let middle = run.dice().below(lines.len() as u64 + 1) as usize;
+    if let Some((seq, .., amount, _)) = lines.get(middle).cloned() {
+        let query = StatementQuery { from: from.map(Day), to: to.map(Day), before: Some(Seq(seq)), limit: 2 };
+        let above: i128 = lines[..middle].iter().map(|(.., amount, _)| *amount).sum();
+        if let Some(page) = run.read(core.statement_page(&snapshot, &query, Reach::Disk)) {
+            assert_eq!(page.closing, closing - above - amount, "account {no} below {seq}");
+            let rest: Vec<u64> = lines[middle + 1..].iter().take(2).map(|(seq, ..)| *seq).collect();
+            assert_eq!(page.lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), rest, "account {no} below {seq}");
+            assert_eq!(page.has_more, lines.len() > middle + 3, "account {no} below {seq}");
+        }
+    }
     run.reveal(snapshot.account.last_seq.0);
 }
 
@@ -151,15 +163,20 @@ fn balances(run: &mut Run, core: &Core, no: u32, day: u16, seq: u64) {
     let past = |totals: &munim::domain::apply::Anchor| {
         [totals.debits_posted, totals.credits_posted, totals.debits_pending, totals.credits_pending].map(i128::from)
     };
-    if let Some(told) = run.read(core.balance_on(&snapshot, Day(day))) {
+    if let Some(told) = run.read(core.balance_on(&snapshot, Day(day), Reach::Disk)) {
         assert_eq!(past(&told.totals), on_day(&run.model, no, day), "account {no} on {day}");
     }
     let Some(record) = run.model.records.iter().rfind(|record| record.first <= seq.max(1)) else { return };
     let (at, last) = (record.moment, record.last());
-    let existed = run.model.account(no).is_some_and(|account| account.created <= at);
-    let expected = existed.then(|| run.model.sums(no, last));
-    if let Some(told) = run.read(core.balance_at(&snapshot, Moment(at), Reach::Disk)) {
-        assert_eq!(told.map(|told| past(&told.totals)), expected, "account {no} at {at}");
+    let expected = run.model.account_by(no, last);
+    if let Some(told) = run.read(core.row_at(&snapshot, Moment(at), Reach::Disk)) {
+        let view = told.map(|row| run.read(core.account_view(AccountNo(no), row, Reach::Disk)));
+        match view {
+            None => assert_eq!(None, expected, "account {no} at {at}"),
+            Some(view) => {
+                assert!(view.is_none_or(|view| Some(from_account(&view)) == expected), "account {no} at {at}");
+            }
+        }
     }
     run.reveal(snapshot.account.last_seq.0);
 }
@@ -214,7 +231,7 @@ fn lists(run: &mut Run, core: &Core, no: u32, day: u16, limit: usize) {
 }
 
 fn pages(run: &mut Run, core: &Core, scope: TransferScope, newest: Seq, limit: usize) -> Option<Vec<u64>> {
-    let filter = TransferFilter { scope, code: None };
+    let filter = TransferFilter::of(scope);
     let mut before = None;
     let mut seqs = Vec::new();
     for _ in 0..10_000 {
@@ -236,8 +253,8 @@ fn pages(run: &mut Run, core: &Core, scope: TransferScope, newest: Seq, limit: u
 
 fn external_ids(run: &mut Run, core: &Core) {
     for n in 0..30 {
-        let account = core.resolve_account(&format!("ext:A{n}"));
-        let transfer = core.resolve_transfer(&format!("ext:T{n}"));
+        let account = core.resolve_account(&format!("ext:A{n}"), Reach::Disk);
+        let transfer = core.resolve_transfer(&format!("ext:T{n}"), Reach::Disk);
         if !run.is_sound() && (account.is_err() || transfer.is_err()) {
             return;
         }

@@ -72,7 +72,7 @@ pub fn to_command(ask: &Ask) -> Command {
             name: name.as_ref().map(boxed),
             metadata: pairs.as_ref().map(metadata),
             status: status.map(|status| Status::from_number(status).expect("a known status")),
-            expected: expected.map(|(version, seq)| (version, seq.map(Seq))),
+            expected: expected.map(|(version, seq)| vec![(version, seq.map(Seq))]),
         })),
         Ask::Transfer(new) => Command::Transfer(transfer(new)),
         Ask::Batch { atomic, minimal, items } => {

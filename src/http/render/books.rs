@@ -249,6 +249,7 @@ mod tests {
             opening: 0,
             closing: -1234,
             has_more: false,
+            next: None,
             lines: vec![StatementLine {
                 seq: Seq(9),
                 transfer: Seq(7),

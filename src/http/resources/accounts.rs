@@ -7,7 +7,7 @@ use crate::domain::ids::{AccountNo, account_id, parse_account_id};
 use crate::domain::money::Currency;
 use crate::domain::transfer::AccountRef;
 use crate::engine::command::{AccountChange, Command};
-use crate::engine::view::AccountFilter;
+use crate::engine::view::{AccountFilter, AccountView};
 
 use super::super::gateway::Call;
 use super::super::json;
@@ -15,8 +15,8 @@ use super::super::problem::Outcome;
 use super::super::query::{At, parse_at};
 use super::super::render;
 use super::super::reply::Reply;
-use super::Names;
 use super::answer::{account_etag, expected_version, no_account, not_modified, of_answer};
+use super::with_names;
 
 /// `POST /v1/accounts`
 pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
@@ -28,9 +28,9 @@ pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
 }
 
 /// The account that the path names.
-pub fn named(call: &Call<'_>) -> Outcome<AccountNo> {
+pub async fn named(call: &Call<'_>) -> Outcome<AccountNo> {
     let text = call.id();
-    match json::account_ref(&text, &Names(call.books()?.engine.core()))? {
+    match with_names(call, move |names| Ok(json::account_ref(&text, names)?)).await? {
         AccountRef::No(no) => Ok(no),
         AccountRef::Unknown => Err(no_account()),
     }
@@ -38,7 +38,7 @@ pub fn named(call: &Call<'_>) -> Outcome<AccountNo> {
 
 /// `GET /v1/accounts/{id}`
 pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
-    let no = named(call)?;
+    let no = named(call).await?;
     let engine = &call.books()?.engine;
     let found = call.read(engine.account(no)).await?.ok_or_else(no_account)?;
     let etag = account_etag(&found.value);
@@ -56,17 +56,23 @@ pub async fn get_at(call: &mut Call<'_>) -> Outcome<Reply> {
     let query = call.query(&["at"])?;
     let expected = "a date YYYY-MM-DD, or an RFC 3339 instant with its offset";
     let Some(at) = query.read("at", expected, parse_at)? else { return get(call).await };
-    let no = named(call)?;
-    let engine = &call.books()?.engine;
-    let past = match at {
-        At::Moment(moment) => call.read(engine.account_at(no, moment)).await?,
-        At::Day(day) => call.read(engine.account_on(no, day)).await?,
-    };
-    let past = past.ok_or_else(no_account)?;
-    let now = call.read(engine.account(no)).await?.ok_or_else(no_account)?;
+    let no = named(call).await?;
     let text = query.text("at").unwrap_or_default();
-    let mut reply = Reply::json(StatusCode::OK, render::past_account(&now.value, &past.value.totals, text));
-    reply.as_of = Some(past.seq.max(now.seq));
+    let engine = &call.books()?.engine;
+    let (view, seq) = match at {
+        At::Moment(moment) => {
+            let past = call.read(engine.account_at(no, moment)).await?.ok_or_else(no_account)?;
+            (past.value, past.seq)
+        }
+        At::Day(day) => {
+            let past = call.read(engine.account_on(no, day)).await?.ok_or_else(no_account)?;
+            let now = call.read(engine.account(no)).await?.ok_or_else(no_account)?;
+            let account = past.value.over(&now.value.account);
+            (AccountView { account, ..now.value }, past.seq.max(now.seq))
+        }
+    };
+    let mut reply = Reply::json(StatusCode::OK, render::past_account(&view, text));
+    reply.as_of = Some(seq);
     Ok(reply)
 }
 
@@ -76,7 +82,7 @@ pub async fn update(call: &mut Call<'_>) -> Outcome<Reply> {
     let expected = expected_version(call)?;
     let origin = call.origin(dry_run)?;
     let json::ChangeFields { name, metadata, status } = json::parse_account_change(&call.body)?;
-    let change = AccountChange { account: named(call)?, name, metadata, status, expected };
+    let change = AccountChange { account: named(call).await?, name, metadata, status, expected };
     let answer = call.submit(Command::ChangeAccount(Box::new(change)), origin).await?;
     of_answer(call, answer)
 }

@@ -1,9 +1,7 @@
 //! From the engine's answer to the edge's: statuses, headers and bytes, the same for first and replay.
 
-use std::borrow::Cow;
-
 use hyper::StatusCode;
-use hyper::header::{HeaderName, IF_NONE_MATCH};
+use hyper::header::{IF_MATCH, IF_NONE_MATCH};
 
 use crate::domain::ids::{IdKind, Seq, account_id, format_id};
 use crate::domain::reject::{Reject, RejectCode};
@@ -114,20 +112,43 @@ pub fn not_modified(call: &Call<'_>, etag: &str, as_of: Seq) -> Option<Reply> {
         .then(|| Reply::not_modified(etag.to_owned(), as_of))
 }
 
-/// `If-Match`: the version that the caller saw, and the last seq if it named one; `*` asks nothing.
-pub fn expected_version(call: &Call<'_>) -> Outcome<Option<(u32, Option<Seq>)>> {
-    const IF_MATCH: HeaderName = hyper::header::IF_MATCH;
-    let mut values = call.head.headers.get_all(IF_MATCH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" && values.next().is_none() {
-        return Ok(None);
+/// `If-Match`: the versions of which one must be the account's, each with the last seq where it is named;
+/// `*` asks nothing. Tags that are not ours, and weak ones, match nothing (RFC 9110, 13.1.1).
+pub fn expected_version(call: &Call<'_>) -> Outcome<Option<Vec<(u32, Option<Seq>)>>> {
+    let values: Vec<&str> =
+        call.head.headers.get_all(IF_MATCH).iter().map(|value| value.to_str().unwrap_or("?").trim()).collect();
+    match values[..] {
+        [] | ["*"] => Ok(None),
+        _ => match values.iter().map(|value| parse_tags(value)).collect::<Option<Vec<_>>>() {
+            Some(tags) => Ok(Some(tags.into_iter().flatten().filter_map(parse_version).collect())),
+            None => {
+                let detail = "If-Match is a list of entity tags: \"<version>\" or \"<version>-<last_seq>\".";
+                Err(Problem::new(Code::PreconditionMalformed, detail))
+            }
+        },
     }
-    let expected = parse_version(text).filter(|_| values.next().is_none());
-    expected.map(Some).ok_or_else(|| {
-        let detail: Cow<'static, str> = "If-Match is one entity tag: \"<version>\" or \"<version>-<last_seq>\".".into();
-        Problem::new(Code::PreconditionMalformed, detail)
-    })
+}
+
+/// The entity tags of a list, as they stand there; `None` where it is none. A tag may hold commas.
+fn parse_tags(list: &str) -> Option<Vec<&str>> {
+    let mut tags = Vec::new();
+    let mut rest = list;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return (!tags.is_empty()).then_some(tags);
+        }
+        let opaque = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
+        let length = opaque.find('"')?;
+        let is_plain = opaque[..length].bytes().all(|byte| byte == b'!' || (b'#'..=b'~').contains(&byte));
+        let end = rest.len() - opaque.len() + length + 1;
+        let (tag, after) = rest.split_at(end);
+        rest = after.trim_start_matches([' ', '\t']);
+        if !is_plain || !(rest.is_empty() || rest.starts_with(',')) {
+            return None;
+        }
+        tags.push(tag);
+    }
 }
 
 fn parse_version(text: &str) -> Option<(u32, Option<Seq>)> {
@@ -160,6 +181,24 @@ mod tests {
             ("\"+3\"", None),
         ] {
             assert_eq!(parse_version(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_tags_is_read_whole_or_not_at_all() {
+        for (list, expected) in [
+            ("\"3\"", Some(vec!["\"3\""])),
+            ("\"3\" , W/\"4-5\",\"a,b\"", Some(vec!["\"3\"", "W/\"4-5\"", "\"a,b\""])),
+            (",\"3\",,", Some(vec!["\"3\""])),
+            ("", None),
+            (",", None),
+            ("3", None),
+            ("\"3", None),
+            ("\"3\" \"4\"", None),
+            ("\"3 4\"", None),
+            ("*, \"3\"", None),
+        ] {
+            assert_eq!(parse_tags(list), expected, "{list}");
         }
     }
 }

@@ -30,7 +30,7 @@ pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
     let form = if is_lines { BatchForm::Lines { atomic: mode.unwrap_or(false) } } else { BatchForm::Json };
     let minimal = prefers_minimal(&call.head.headers);
     let answer = run(call, dry_run, move |core, body| {
-        let mut batch = json::parse_batch(body, form, &Names(core))?;
+        let mut batch = json::parse_batch(body, form, &Names::on_disk(core))?;
         batch.minimal = minimal;
         Ok(Command::Batch(batch))
     })

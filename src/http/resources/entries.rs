@@ -21,7 +21,7 @@ pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
     let no_entry = || Problem::new(Code::EntryNotFound, "No entry has the id in the path.");
     let first = parse_id(IdKind::JournalEntry, &call.id()).map(Seq).ok_or_else(no_entry)?;
-    let filter = TransferFilter { scope: TransferScope::Voucher(first), code: None };
+    let filter = TransferFilter::of(TransferScope::Voucher(first));
     let engine = &call.books()?.engine;
     let mut found = call.read(engine.transfers(filter, None, VOUCHER_ROWS_MAX)).await?;
     let rows = &mut found.value.rows;
@@ -46,7 +46,7 @@ pub async fn statement(call: &mut Call<'_>) -> Outcome<Reply> {
     if asked.from.zip(asked.to).is_some_and(|(from, to)| from > to) {
         return Err(Problem::of_parameter(Code::InvalidParameter, "from", "`from` is not after `to`."));
     }
-    let no = named(call)?;
+    let no = named(call).await?;
     let engine = &call.books()?.engine;
     let found = call.read(engine.statement(no, asked)).await?.ok_or_else(no_account)?;
     let etag = version_etag(found.value.version, found.value.last_seq);
@@ -61,9 +61,7 @@ pub async fn statement(call: &mut Call<'_>) -> Outcome<Reply> {
     };
     reply.as_of = Some(found.seq);
     reply.etag = Some(etag);
-    if let Some(last) = found.value.lines.last().filter(|_| found.value.has_more) {
-        reply.next = Some(query.next_page(call.head.uri.path(), &last.seq.to_string()));
-    }
+    reply.next = found.value.next.map(|seq| query.next_page(call.head.uri.path(), &seq.to_string()));
     Ok(reply)
 }
 

@@ -65,7 +65,7 @@ pub fn readyz(call: &mut Call<'_>) -> Outcome<Reply> {
     if call.edge.is_draining() {
         return Ok(answer(call, Health::Fail, Some("draining")));
     }
-    let status = books.engine.status();
+    let status = books.engine.health();
     Ok(match status.trouble {
         Some((code, cause)) => answer(call, Health::Fail, Some(&format!("{code}: {cause}"))),
         None if status.clock_suspect => answer(call, Health::Warn, Some("clock_suspect")),
@@ -74,11 +74,12 @@ pub fn readyz(call: &mut Call<'_>) -> Outcome<Reply> {
 }
 
 /// `GET /v1/status`
-pub fn status(call: &mut Call<'_>) -> Outcome<Reply> {
+pub async fn status(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
-    let status = call.books()?.engine.status();
-    let mut reply = Reply::json(StatusCode::OK, render::status(&status, VERSION, call.edge.uptime_s()));
-    reply.as_of = Some(status.durable_seq);
+    let status = call.books()?.engine.status().await;
+    let mut reply = Reply::json(StatusCode::OK, render::status(&status.value, VERSION, call.edge.uptime_s()));
+    // The seqs on the page say more than the counts do: the greatest that is on disk.
+    reply.as_of = Some(status.value.durable_seq.max(status.seq));
     Ok(reply)
 }
 

@@ -10,8 +10,11 @@ mod health;
 mod operations;
 mod transfers;
 
+use std::cell::Cell;
+
 use crate::domain::ids::{AccountNo, Seq};
 use crate::engine::Core;
+use crate::engine::history::{Reach, ReadError};
 use crate::engine::view::Unavailable;
 
 use super::gateway::Call;
@@ -119,7 +122,7 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::CreateVerification => operations::verify(call),
         Operation::GetOperation => operations::get(call),
         Operation::AcceptClock => books::accept_clock(call).await,
-        Operation::GetStatus => health::status(call),
+        Operation::GetStatus => health::status(call).await,
         Operation::GetLivez => health::livez(call),
         Operation::GetReadyz => health::readyz(call),
         Operation::GetStartupz => health::startupz(call),
@@ -130,14 +133,54 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
 
 /// Looks names up in the books.
 #[derive(Debug)]
-struct Names<'a>(&'a Core);
+struct Names<'a> {
+    core: &'a Core,
+    reach: Reach,
+    /// A name could only be looked up on disk: what was read with these names does not count.
+    has_missed: Cell<bool>,
+}
+
+impl<'a> Names<'a> {
+    /// For a thread that may wait for the disk.
+    fn on_disk(core: &'a Core) -> Names<'a> {
+        Names { core, reach: Reach::Disk, has_missed: Cell::new(false) }
+    }
+
+    fn settle<T>(&self, found: Result<Option<T>, ReadError>) -> Result<Option<T>, Unavailable> {
+        match found {
+            Err(ReadError::NotCached) => {
+                self.has_missed.set(true);
+                Ok(None)
+            }
+            found => Ok(found?),
+        }
+    }
+}
 
 impl Resolver for Names<'_> {
     fn account(&self, text: &str) -> Result<Option<AccountNo>, Unavailable> {
-        self.0.resolve_account(text)
+        self.settle(self.core.resolve_account(text, self.reach))
     }
 
     fn transfer(&self, text: &str) -> Result<Option<Seq>, Unavailable> {
-        self.0.resolve_transfer(text)
+        self.settle(self.core.resolve_transfer(text, self.reach))
+    }
+}
+
+/// Reads something that names accounts or transfers: here, if every name is in memory, else once more
+/// on a thread that may wait for the disk.
+async fn with_names<T: Send + 'static>(
+    call: &Call<'_>,
+    read: impl Fn(&Names<'_>) -> Outcome<T> + Send + 'static,
+) -> Outcome<T> {
+    let engine = &call.books()?.engine;
+    let done = {
+        let names = Names { core: engine.core(), reach: Reach::Memory, has_missed: Cell::new(false) };
+        let done = read(&names);
+        if names.has_missed.get() { None } else { Some(done) }
+    };
+    match done {
+        Some(done) => done,
+        None => engine.on_disk(move |core| read(&Names::on_disk(core))).await?,
     }
 }

@@ -5,7 +5,7 @@ use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
 use crate::domain::transfer::AccountRef;
 use crate::engine::command::Command;
-use crate::engine::view::{TransferFilter, TransferScope, TransferView};
+use crate::engine::view::{TransferFilter, TransferScope};
 
 use super::super::gateway::Call;
 use super::super::json;
@@ -13,14 +13,15 @@ use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::Query;
 use super::super::render;
 use super::super::reply::Reply;
-use super::Names;
 use super::answer::{no_transfer, not_modified, of_answer, transfer_etag};
+use super::with_names;
 
 /// `POST /v1/transfers`
 pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    let transfer = json::parse_transfer(&call.body, &Names(call.books()?.engine.core()))?;
+    let body = call.body.clone();
+    let transfer = with_names(call, move |names| json::parse_transfer(&body, names)).await?;
     let answer = call.submit(Command::Transfer(transfer), origin).await?;
     of_answer(call, answer)
 }
@@ -29,7 +30,7 @@ pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
 pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
     let engine = &call.books()?.engine;
-    let seq = named(call)?;
+    let seq = named(call).await?;
     let found = call.read(engine.transfer(seq)).await?.ok_or_else(no_transfer)?;
     let etag = transfer_etag(&found.value);
     if let Some(reply) = etag.as_deref().and_then(|etag| not_modified(call, etag, found.seq)) {
@@ -42,9 +43,9 @@ pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
 }
 
 /// The transfer that the path names.
-fn named(call: &Call<'_>) -> Outcome<Seq> {
+async fn named(call: &Call<'_>) -> Outcome<Seq> {
     let text = call.id();
-    json::transfer_ref(&text, &Names(call.books()?.engine.core()))?.ok_or_else(no_transfer)
+    with_names(call, move |names| Ok(json::transfer_ref(&text, names)?)).await?.ok_or_else(no_transfer)
 }
 
 /// `POST /v1/transfers/{id}/post`
@@ -52,7 +53,7 @@ pub async fn post(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
     let amount = json::parse_post(&call.body)?;
-    let transfer = named(call)?;
+    let transfer = named(call).await?;
     let answer = call.submit(Command::PostHold { transfer, amount }, origin).await?;
     of_answer(call, answer)
 }
@@ -62,7 +63,7 @@ pub async fn void(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
     json::parse_empty(&call.body)?;
-    let transfer = named(call)?;
+    let transfer = named(call).await?;
     let answer = call.submit(Command::VoidHold { transfer }, origin).await?;
     of_answer(call, answer)
 }
@@ -72,7 +73,7 @@ pub async fn reverse(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
     let reason = Some(json::parse_reversal(&call.body)?);
-    let transfer = named(call)?;
+    let transfer = named(call).await?;
     let answer = call.submit(Command::Reverse { transfer, reason }, origin).await?;
     of_answer(call, answer)
 }
@@ -86,10 +87,10 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(call: &Call<'_>, query: &Query<'_>) -> Outcome<Wanted> {
-        let account = match query.text("account") {
+    async fn read(call: &Call<'_>, query: &Query<'_>) -> Outcome<Wanted> {
+        let account = match query.text("account").map(str::to_owned) {
             None => None,
-            Some(text) => match json::account_ref(text, &Names(call.books()?.engine.core()))? {
+            Some(text) => match with_names(call, move |names| Ok(json::account_ref(&text, names)?)).await? {
                 AccountRef::No(no) => Some(no),
                 AccountRef::Unknown => return Err(Problem::of_reject(Reject::of(RejectCode::AccountNotFound))),
             },
@@ -108,31 +109,25 @@ impl Wanted {
     }
 
     /// The narrowest set that the engine can walk; the rest is filtered row by row.
-    fn scope(&self) -> TransferScope {
-        match (self.entry, self.account, self.date) {
+    fn filter(&self) -> TransferFilter {
+        let scope = match (self.entry, self.account, self.date) {
             (Some(entry), _, _) => TransferScope::Voucher(entry),
             (None, Some(account), _) => TransferScope::Account(account),
             (None, None, Some(date)) => TransferScope::Date(date),
             (None, None, None) => unreachable!("reading refuses a list of everything"),
-        }
-    }
-
-    fn has(&self, row: &TransferView) -> bool {
-        self.account.is_none_or(|no| row.debit == no || row.credit == no)
-            && self.date.is_none_or(|day| row.effective_date == day)
+        };
+        TransferFilter { scope, code: self.code, account: self.account, date: self.date }
     }
 }
 
 /// `GET /v1/transfers`
 pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     let query = call.query(&["account", "date", "entry", "code", "limit", "starting_after"])?;
-    let wanted = Wanted::read(call, &query)?;
-    let filter = TransferFilter { scope: wanted.scope(), code: wanted.code };
+    let filter = Wanted::read(call, &query).await?.filter();
     let limit = query.limit()?;
     let before = query.read("starting_after", "a tr_… id", |text| parse_id(IdKind::Transfer, text).map(Seq))?;
     let engine = &call.books()?.engine;
-    let mut found = call.read(engine.transfers(filter, before, limit)).await?;
-    found.value.rows.retain(|row| wanted.has(row));
+    let found = call.read(engine.transfers(filter, before, limit)).await?;
     let mut reply = Reply::json(hyper::StatusCode::OK, render::transfer_page(&found.value, call.head.uri.path()));
     reply.as_of = Some(found.seq);
     if let Some(cursor) = found.value.cursor.filter(|_| found.value.has_more) {
