@@ -41,6 +41,9 @@ pub struct ServeArgs {
     /// Log as text or JSON lines, on stderr.
     #[arg(long, env = "MUNIM_LOG_FORMAT", default_value = "text")]
     pub log_format: crate::telemetry::LogFormat,
+    /// Settings file, instead of /etc/munim/munim.toml and DIR/munim.toml. Read before anything else (`config_file`).
+    #[arg(long, env = "MUNIM_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The engine.
     #[command(flatten)]
     pub engine: EngineArgs,
