@@ -85,7 +85,8 @@ fn as_table(settings: &Settings) -> String {
         .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (keys, values) = (width(0), width(1));
-    let lines: Vec<_> = rows.iter().map(|[key, value, source]| format!("{key:keys$}  {value:values$}  {source}")).collect();
+    let lines: Vec<_> =
+        rows.iter().map(|[key, value, source]| format!("{key:keys$}  {value:values$}  {source}")).collect();
     text + &lines.join("\n")
 }
 

@@ -317,9 +317,7 @@ fn scalar(value: &Value) -> Result<String, &'static str> {
         Value::Integer(number) => Ok(number.value().to_string()),
         Value::Float(number) => Ok(number.value().to_string()),
         Value::Boolean(truth) => Ok(truth.value().to_string()),
-        Value::Datetime(_) | Value::Array(_) | Value::InlineTable(_) => {
-            Err("must be a text, a number, true or false")
-        }
+        Value::Datetime(_) | Value::Array(_) | Value::InlineTable(_) => Err("must be a text, a number, true or false"),
     }
 }
 
@@ -374,7 +372,8 @@ const SECRET_WORDS: [&str; 5] = ["secret", "password", "passphrase", "token", "h
 
 fn is_secret(arg: &Arg, key: &str) -> bool {
     let is_file = ["_file", "_path", "_dir"].iter().any(|end| key.ends_with(end));
-    arg.is_hide_env_values_set() || (!is_file && SECRET_WORDS.iter().any(|word| key.split('_').any(|part| part == *word)))
+    arg.is_hide_env_values_set()
+        || (!is_file && SECRET_WORDS.iter().any(|word| key.split('_').any(|part| part == *word)))
 }
 
 #[cfg(test)]

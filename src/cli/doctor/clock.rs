@@ -7,7 +7,8 @@ use super::{Finding, Subject, syscalls};
 
 const WHY_SET: &str = "every transfer carries the moment and the business date that this clock gives it";
 const WHY_RTC: &str = "after a power cut without network the box starts with this clock's time";
-const WHY_BOOKS: &str = "moments never go back: a clock behind the books stands still, one far ahead of them is not believed";
+const WHY_BOOKS: &str =
+    "moments never go back: a clock behind the books stands still, one far ahead of them is not believed";
 
 /// 2026-01-01, seconds since 1970: no book of ours is older than the program.
 const PLAUSIBLE_FROM_S: u64 = 1_767_225_600;
@@ -53,7 +54,8 @@ fn synchronised() -> Finding {
 
 fn rtc(subject: &Subject<'_>, now_s: u64) -> Finding {
     let check = "clock.hardware";
-    let Some(rtc_s) = subject.machine.sys("class/rtc/rtc0/since_epoch").and_then(|text| text.parse::<u64>().ok()) else {
+    let Some(rtc_s) = subject.machine.sys("class/rtc/rtc0/since_epoch").and_then(|text| text.parse::<u64>().ok())
+    else {
         let todo = "fit a clock module with a battery, or let no server start before the time service has the time: \
                     `systemctl enable systemd-time-wait-sync`";
         return Finding::warn(check, WHY_RTC, "there is no hardware clock", todo);
@@ -126,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_clock_outside_the_programs_life_is_bad() {
-        for (now_s, verdict) in [(0, Bad), (PLAUSIBLE_FROM_S - 1, Bad), (PLAUSIBLE_FROM_S, Well), (PLAUSIBLE_TO_S, Bad)] {
+        for (now_s, verdict) in [(0, Bad), (PLAUSIBLE_FROM_S - 1, Bad), (PLAUSIBLE_FROM_S, Well), (PLAUSIBLE_TO_S, Bad)]
+        {
             assert_eq!(date(now_s).verdict, verdict, "{now_s}");
         }
     }

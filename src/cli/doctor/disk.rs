@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::{Finding, Machine, Subject, syscalls};
 
-const WHY_ROOM: &str = "segments of the journal are reserved ahead; without room for the next one postings answer 503 journal_full";
+const WHY_ROOM: &str =
+    "segments of the journal are reserved ahead; without room for the next one postings answer 503 journal_full";
 const WHY_SYNC: &str = "no transfer is acknowledged before a sync: one alone waits for two of them, many share one";
-const WHY_FILESYSTEM: &str = "what the filesystem loses in a power cut, or only pretends to sync, no journal can bring back";
+const WHY_FILESYSTEM: &str =
+    "what the filesystem loses in a power cut, or only pretends to sync, no journal can bring back";
 
 /// Segments for which there should be room: the active and the next one are always reserved.
 const SEGMENTS_MIN: u64 = 2;
@@ -119,9 +121,12 @@ fn kind(mount: &Mount) -> Finding {
         "vfat" | "exfat" | "ntfs" | "ntfs3" | "fuseblk" | "msdos" => {
             Finding::bad(check, WHY_FILESYSTEM, format!("{what}: no journal of its own, no reserved space"), todo)
         }
-        "overlay" | "aufs" => {
-            Finding::warn(check, WHY_FILESYSTEM, format!("{what}: a container's own layer"), "mount a volume for the data folder")
-        }
+        "overlay" | "aufs" => Finding::warn(
+            check,
+            WHY_FILESYSTEM,
+            format!("{what}: a container's own layer"),
+            "mount a volume for the data folder",
+        ),
         "btrfs" | "zfs" | "f2fs" | "bcachefs" => {
             let todo = "works; if the sync below is slow, use ext4 or xfs, or `chattr +C` on the empty folder (btrfs)";
             Finding::warn(check, WHY_FILESYSTEM, format!("{what}: copies what it overwrites, which costs syncs"), todo)
@@ -141,7 +146,12 @@ fn options(mount: &Mount) -> Finding {
     let loose = ["nobarrier", "barrier=0", "data=writeback", "eatmydata"];
     if let Some(option) = loose.iter().find(|option| has(option)) {
         let todo = format!("take `{option}` out of /etc/fstab and mount it again");
-        return Finding::bad(check, WHY_FILESYSTEM, format!("mounted with {option}: a power cut may lose synced bytes"), todo);
+        return Finding::bad(
+            check,
+            WHY_FILESYSTEM,
+            format!("mounted with {option}: a power cut may lose synced bytes"),
+            todo,
+        );
     }
     if has("sync") {
         let todo = "take `sync` out of /etc/fstab: the journal syncs what needs it";
@@ -155,7 +165,8 @@ fn device(machine: &Machine, mount: &Mount) -> Option<Finding> {
     let check = "disk.device";
     let node = machine.sys.join("dev/block").join(&mount.device).canonicalize().ok()?;
     // A partition has no queue of its own: its disk's folder is the one above.
-    let disk = [Some(node.as_path()), node.parent()].into_iter().flatten().find(|folder| folder.join("queue").is_dir())?;
+    let disk =
+        [Some(node.as_path()), node.parent()].into_iter().flatten().find(|folder| folder.join("queue").is_dir())?;
     let queue = |name: &str| super::read(&disk.join("queue").join(name));
     let name = disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let cache = queue("write_cache").unwrap_or_else(|| "unknown".into());
@@ -163,7 +174,8 @@ fn device(machine: &Machine, mount: &Mount) -> Option<Finding> {
     let what = format!("{name}: write cache is {cache}{}", if has_fua { ", writes may pass it (FUA)" } else { "" });
     let why = "a volatile cache is emptied at each sync: fast only where the disk protects it against power cuts";
     if queue("rotational").as_deref() == Some("1") {
-        let todo = "works, at some hundred single transfers a second; a flash disk with power-loss protection does thousands";
+        let todo =
+            "works, at some hundred single transfers a second; a flash disk with power-loss protection does thousands";
         return Some(Finding::warn(check, why, format!("{what}; it spins, or says so"), todo));
     }
     Some(Finding::ok(check, why, what))
@@ -180,7 +192,12 @@ fn sync(place: &Path) -> Finding {
         Ok(taken) => judge(taken),
         Err(error) => {
             let todo = "let the server's user own the folder: `chown -R munim: DIR`, and look at `dmesg` for errors of the disk";
-            Finding::bad(check, WHY_SYNC, format!("could not write and sync a file in {}: {error}", place.display()), todo)
+            Finding::bad(
+                check,
+                WHY_SYNC,
+                format!("could not write and sync a file in {}: {error}", place.display()),
+                todo,
+            )
         }
     }
 }
@@ -241,7 +258,10 @@ mod tests {
     #[test]
     fn a_path_lies_on_the_deepest_mount_above_it() {
         let kind = |path: &str| mount_of(MOUNTS, Path::new(path)).unwrap().kind;
-        assert_eq!([kind("/"), kind("/runner"), kind("/run/munim"), kind("/srv/my books/a")], ["ext4", "ext4", "tmpfs", "xfs"]);
+        assert_eq!(
+            [kind("/"), kind("/runner"), kind("/run/munim"), kind("/srv/my books/a")],
+            ["ext4", "ext4", "tmpfs", "xfs"]
+        );
     }
 
     #[test]
@@ -252,7 +272,9 @@ mod tests {
             kind: kind.into(),
             options: options.split(',').map(str::to_owned).collect(),
         };
-        for (name, verdict) in [("ext4", Well), ("tmpfs", Bad), ("nfs4", Bad), ("vfat", Bad), ("btrfs", Warn), ("new", Warn)] {
+        for (name, verdict) in
+            [("ext4", Well), ("tmpfs", Bad), ("nfs4", Bad), ("vfat", Bad), ("btrfs", Warn), ("new", Warn)]
+        {
             assert_eq!(kind(&mount(name, "rw")).verdict, verdict, "{name}");
         }
         for (text, verdict) in [("rw,relatime", Well), ("rw,ro", Bad), ("rw,nobarrier", Bad), ("rw,sync", Warn)] {

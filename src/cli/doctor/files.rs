@@ -15,7 +15,8 @@ const SECRETS: [&str; 4] = ["admin.key", "keys.secret", "tls.key", "tls/key.pem"
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
     if !subject.data.is_dir() {
-        let what = format!("{} does not exist; its place {} was checked", subject.data.display(), subject.place.display());
+        let what =
+            format!("{} does not exist; its place {} was checked", subject.data.display(), subject.place.display());
         return vec![Finding::ok("folder.exists", "the first start makes it", what)];
     }
     let mut findings = vec![folder(&subject.data)];
@@ -33,13 +34,20 @@ fn mode_of(path: &Path) -> Option<u32> {
 fn folder(data: &Path) -> Finding {
     let check = "folder.mode";
     let Some(mode) = mode_of(data) else {
-        return Finding::bad(check, WHY_FOLDER, "could not look at the folder", "run this as the server's user or as root");
+        return Finding::bad(
+            check,
+            WHY_FOLDER,
+            "could not look at the folder",
+            "run this as the server's user or as root",
+        );
     };
     let what = format!("{} has mode {mode:04o}", data.display());
     let todo = format!("chmod 0700 {}", data.display());
     match mode {
         _ if mode & 0o002 != 0 => Finding::bad(check, WHY_FOLDER, format!("{what}: anybody may change it"), todo),
-        _ if mode & 0o007 != 0 => Finding::warn(check, WHY_FOLDER, format!("{what}: anybody on this machine may look in"), todo),
+        _ if mode & 0o007 != 0 => {
+            Finding::warn(check, WHY_FOLDER, format!("{what}: anybody on this machine may look in"), todo)
+        }
         _ => Finding::ok(check, WHY_FOLDER, what),
     }
 }
@@ -75,7 +83,8 @@ fn owners(data: &Path) -> Option<Finding> {
 
 fn held(subject: &Subject<'_>) -> Finding {
     let why = "one process at a time has the folder; a second one would be refused with exit status 3";
-    let is_held = File::open(subject.data.join("LOCK")).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    let is_held = File::open(subject.data.join("LOCK"))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
     let what = match subject.holder {
         _ if !is_held => "nobody holds the folder".to_owned(),
         Some(pid) => {
@@ -110,12 +119,23 @@ fn left_behind(data: &Path) -> Vec<Finding> {
     let marker: PathBuf = marker_of(data);
     if let Some(cause) = super::read(&marker) {
         let todo = "check the disk (`dmesg`, `smartctl -a`), run `munim verify --data DIR`, then `munim serve --accept-storage-failure` once";
-        let why = "after a failed sync the kernel may have dropped what was written: the server does not start by itself";
-        findings.push(Finding::bad("folder.storage_failure", why, format!("the storage failed in this boot: {cause}"), todo));
+        let why =
+            "after a failed sync the kernel may have dropped what was written: the server does not start by itself";
+        findings.push(Finding::bad(
+            "folder.storage_failure",
+            why,
+            format!("the storage failed in this boot: {cause}"),
+            todo,
+        ));
     }
     if let Some(cause) = super::read(&data.join("store.damaged")) {
         let todo = "nothing: the next start moves the store away and rebuilds it; if it happens again, check the disk";
-        findings.push(Finding::warn("folder.store_damaged", "the store is a convenience, the journal is the record", cause, todo));
+        findings.push(Finding::warn(
+            "folder.store_damaged",
+            "the store is a convenience, the journal is the record",
+            cause,
+            todo,
+        ));
     }
     findings
 }

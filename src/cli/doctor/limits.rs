@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{Finding, Machine, Subject};
 
-const WHY_FILES: &str = "each connection is an open file, each segment of the journal too; beyond the limit nobody can connect";
+const WHY_FILES: &str =
+    "each connection is an open file, each segment of the journal too; beyond the limit nobody can connect";
 const WHY_MEMORY: &str = "the kernel ends a server that needs more than this, without notice";
 const WHY_HUGE: &str = "the kernel stops the server for milliseconds to put huge pages together, and memory grows";
 const WHY_KERNEL: &str = "before 4.16 a failed sync could be reported to nobody; old kernels get no repairs";
@@ -21,7 +22,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
     let whose = if subject.holder.is_some() { "the server" } else { "this shell" };
     let connections = subject.number("connections_max");
     let machine = &subject.machine;
-    let needed = (subject.number("block_cache_mib") + subject.number("text_cache_mib")) * 1024 * 1024 + MEMORY_BESIDE_BYTES;
+    let needed =
+        (subject.number("block_cache_mib") + subject.number("text_cache_mib")) * 1024 * 1024 + MEMORY_BESIDE_BYTES;
     let mut findings = vec![open_files(&limits, whose, connections), locked_memory(machine, &limits, whose)];
     findings.push(memory(machine, &subject.process(), needed));
     findings.extend(huge_pages(machine));
@@ -32,7 +34,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
 /// A limit of /proc/PID/limits as (soft, hard); `u64::MAX` is unlimited.
 fn limit(limits: &str, name: &str) -> Option<(u64, u64)> {
     let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
-    let mut words = rest.split_whitespace().map(|word| if word == "unlimited" { Some(u64::MAX) } else { word.parse().ok() });
+    let mut words =
+        rest.split_whitespace().map(|word| if word == "unlimited" { Some(u64::MAX) } else { word.parse().ok() });
     Some((words.next()??, words.next()??))
 }
 
@@ -43,7 +46,8 @@ fn open_files(limits: &str, whose: &str, connections: u64) -> Finding {
     let Some((soft, hard)) = limit(limits, "Max open files") else {
         return Finding::warn(check, WHY_FILES, "the kernel did not say", todo);
     };
-    let what = format!("{whose} may open {soft} files (at most {hard}); --connections-max {connections} wants {needed}");
+    let what =
+        format!("{whose} may open {soft} files (at most {hard}); --connections-max {connections} wants {needed}");
     match soft {
         _ if soft >= needed => Finding::ok(check, WHY_FILES, what),
         _ if soft < 2 * FILES_BESIDE => Finding::bad(check, WHY_FILES, what, todo),
@@ -65,7 +69,11 @@ fn locked_memory(machine: &Machine, limits: &str, whose: &str) -> Finding {
     let disks: Vec<&str> = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     let on_disk: Vec<&str> = disks.into_iter().filter(|name| !name.contains("zram")).collect();
     if on_disk.is_empty() {
-        return Finding::ok(check, why, format!("nothing is swapped to a disk; {whose} may lock {locked} and needs none"));
+        return Finding::ok(
+            check,
+            why,
+            format!("nothing is swapped to a disk; {whose} may lock {locked} and needs none"),
+        );
     }
     let todo = "set MemorySwapMax=0 in the unit (the shipped one does), or `swapoff -a`";
     Finding::warn(check, why, format!("there is swap on {}; {whose} may lock {locked}", on_disk.join(", ")), todo)
@@ -85,7 +93,11 @@ fn memory(machine: &Machine, process: &str, needed: u64) -> Finding {
         (_, Some(available)) => (available, "the machine"),
         (None, None) => return Finding::warn(check, WHY_MEMORY, "the kernel did not say", "look at `free -m`"),
     };
-    let what = format!("{} MiB by {of}; caches and program want {} MiB, accounts beside them 300 MiB a million", mib(bound), mib(needed));
+    let what = format!(
+        "{} MiB by {of}; caches and program want {} MiB, accounts beside them 300 MiB a million",
+        mib(bound),
+        mib(needed)
+    );
     let todo = "raise MemoryMax=, or lower --block-cache-mib and --text-cache-mib";
     match bound {
         _ if bound < needed => Finding::bad(check, WHY_MEMORY, what, todo),
@@ -107,7 +119,8 @@ fn group_limit(machine: &Machine, process: &str) -> Option<u64> {
 
 fn huge_pages(machine: &Machine) -> Option<Finding> {
     let text = machine.sys("kernel/mm/transparent_hugepage/enabled")?;
-    let chosen = text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']')).unwrap_or("unknown");
+    let chosen =
+        text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']')).unwrap_or("unknown");
     let what = format!("transparent huge pages: {chosen}");
     Some(match chosen {
         "always" => {
@@ -124,7 +137,9 @@ fn kernel(machine: &Machine) -> Finding {
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let todo = "install the distribution's current kernel and restart the machine";
     match version {
-        (0, _) => Finding::warn("limits.kernel", WHY_KERNEL, "the kernel does not say its version", "look at `uname -r`"),
+        (0, _) => {
+            Finding::warn("limits.kernel", WHY_KERNEL, "the kernel does not say its version", "look at `uname -r`")
+        }
         _ if version < (4, 16) => Finding::bad("limits.kernel", WHY_KERNEL, format!("Linux {release}"), todo),
         _ if version < (5, 10) => Finding::warn("limits.kernel", WHY_KERNEL, format!("Linux {release}"), todo),
         _ => Finding::ok("limits.kernel", WHY_KERNEL, format!("Linux {release}")),

@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use super::{Finding, Machine, Subject};
 
 const WHY_PORT: &str = "a server that cannot listen on its address does not start (exit status 3)";
-const WHY_QUEUE: &str = "after a restart everybody connects at once; what does not fit into this queue waits a second and tries again";
+const WHY_QUEUE: &str =
+    "after a restart everybody connects at once; what does not fit into this queue waits a second and tries again";
 
 /// Connections that the server lets wait to be accepted, and what the kernel should allow.
 const WAITING: u64 = 1024;
@@ -22,7 +23,12 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
 fn address(subject: &Subject<'_>, text: &str) -> Finding {
     let check = "network.address";
     let Ok(address) = text.parse::<SocketAddr>() else {
-        return Finding::warn(check, WHY_PORT, format!("{text} is no address and port"), "give --listen as 127.0.0.1:7070");
+        return Finding::warn(
+            check,
+            WHY_PORT,
+            format!("{text} is no address and port"),
+            "give --listen as 127.0.0.1:7070",
+        );
     };
     match TcpListener::bind(address) {
         Ok(_) => Finding::ok(check, WHY_PORT, format!("{address} is free")),
@@ -35,20 +41,28 @@ fn address(subject: &Subject<'_>, text: &str) -> Finding {
             let todo = "take a port from 1024 on, or let systemd's socket hand it over (systemd/munim.socket)";
             Finding::bad(check, WHY_PORT, format!("this user may not listen on {address}"), todo)
         }
-        Err(error) => Finding::bad(check, WHY_PORT, format!("could not listen on {address}: {error}"), "look at `ip addr`"),
+        Err(error) => {
+            Finding::bad(check, WHY_PORT, format!("could not listen on {address}: {error}"), "look at `ip addr`")
+        }
     }
 }
 
 fn in_use(subject: &Subject<'_>, address: SocketAddr) -> Finding {
     let check = "network.address";
     let owner = listener(&subject.machine, address.port());
-    let by = owner.as_ref().map_or_else(|| "a process that does not show itself".to_owned(), |(pid, name)| format!("{name} ({pid})"));
+    let by = owner
+        .as_ref()
+        .map_or_else(|| "a process that does not show itself".to_owned(), |(pid, name)| format!("{name} ({pid})"));
     let what = format!("{by} listens on {address}");
     match owner {
-        Some((pid, _)) if Some(pid) == subject.holder => Finding::ok(check, WHY_PORT, format!("{what}, and holds this folder")),
+        Some((pid, _)) if Some(pid) == subject.holder => {
+            Finding::ok(check, WHY_PORT, format!("{what}, and holds this folder"))
+        }
         // systemd listens for the unit and hands the socket over.
         Some((1, _)) => Finding::ok(check, WHY_PORT, what),
-        None if subject.holder.is_some() => Finding::ok(check, WHY_PORT, format!("{what}, and this folder is being served")),
+        None if subject.holder.is_some() => {
+            Finding::ok(check, WHY_PORT, format!("{what}, and this folder is being served"))
+        }
         _ => {
             let port = address.port();
             let todo = format!("stop it or take another port: `ss -ltnp 'sport = :{port}'` shows who has it (as root)");
@@ -68,7 +82,9 @@ fn listener(machine: &Machine, port: u16) -> Option<(u32, String)> {
     pids.sort_unstable();
     let has_it = |pid: &u32| {
         let files = std::fs::read_dir(machine.proc.join(format!("{pid}/fd"))).into_iter().flatten().flatten();
-        files.into_iter().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
+        files
+            .into_iter()
+            .any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
     };
     let pid = pids.into_iter().find(has_it)?;
     Some((pid, machine.proc(format!("{pid}/comm")).unwrap_or_default()))
@@ -89,7 +105,9 @@ fn queue(machine: &Machine, check: &'static str, path: &str) -> Finding {
     let todo = format!("sysctl -w {name}=4096, and the same line in /etc/sysctl.d/munim.conf");
     match machine.proc(path).and_then(|text| text.parse::<u64>().ok()) {
         Some(allowed) if allowed >= WAITING => Finding::ok(check, WHY_QUEUE, format!("{name} is {allowed}")),
-        Some(allowed) => Finding::warn(check, WHY_QUEUE, format!("{name} is {allowed}, the server asks for {WAITING}"), todo),
+        Some(allowed) => {
+            Finding::warn(check, WHY_QUEUE, format!("{name} is {allowed}, the server asks for {WAITING}"), todo)
+        }
         None => Finding::warn(check, WHY_QUEUE, format!("the kernel does not show {name}"), todo),
     }
 }

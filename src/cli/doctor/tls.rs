@@ -10,7 +10,8 @@ use rustls::sign::CertifiedKey;
 use super::{Finding, Subject, files};
 
 const CHECK: &str = "tls.certificate";
-const WHY: &str = "clients refuse a certificate that is out of time, and a server whose key does not fit does not start";
+const WHY: &str =
+    "clients refuse a certificate that is out of time, and a server whose key does not fit does not start";
 
 /// Days before the end from which on somebody should act: a month's holiday lies between.
 const DAYS_LOW: i64 = 30;
@@ -51,7 +52,8 @@ fn read(certificate: &Path, key: &Path) -> Result<(i64, i64), String> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
         .map_err(|error| format!("could not read the certificate {shown}: {error}"))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("could not read the key {}: {error}", key.display()))?;
+    let secret = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| format!("could not read the key {}: {error}", key.display()))?;
     let mut times: Option<(i64, i64)> = None;
     for part in &chain {
         let (_, parsed) = x509_parser::parse_x509_certificate(part)
@@ -73,7 +75,9 @@ fn judge((from, to): (i64, i64), now_s: i64, shown: &str) -> Finding {
     let days = (to - now_s).div_euclid(86_400);
     let todo = "`docs/runbook.md`, \"Certificate expired\"";
     match days {
-        _ if now_s < from => Finding::bad(CHECK, WHY, format!("{shown} holds only from {}", date(from)), "check the clock first"),
+        _ if now_s < from => {
+            Finding::bad(CHECK, WHY, format!("{shown} holds only from {}", date(from)), "check the clock first")
+        }
         _ if now_s >= to => Finding::bad(CHECK, WHY, format!("{shown} has expired at {}", date(to)), todo),
         _ if days < DAYS_LOW => Finding::warn(CHECK, WHY, format!("{shown} expires in {days} days"), todo),
         _ => Finding::ok(CHECK, WHY, format!("{shown} and its key fit; it expires in {days} days")),
