@@ -56,11 +56,11 @@ fn folder(data: &Path) -> Finding {
 pub(super) fn secret(path: &Path) -> Option<Finding> {
     let mode = mode_of(path)?;
     let what = format!("{} has mode {mode:04o}", path.display());
-    Some(if mode & 0o077 == 0 {
-        Finding::ok("folder.secret", WHY_SECRET, what)
-    } else {
+    Some(if mode & 0o077 != 0 {
         let todo = format!("chmod 0600 {}, and replace what is in it: others may have read it", path.display());
         Finding::bad("folder.secret", WHY_SECRET, what, todo)
+    } else {
+        Finding::ok("folder.secret", WHY_SECRET, what)
     })
 }
 
