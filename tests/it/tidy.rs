@@ -73,6 +73,11 @@ pub const FOLDERS: [Folder; 12] = [
             "arc_swap",
             "parking_lot",
             "rand",
+            // TLS in front of a socket: its streams, its certificates of our own, their fingerprints.
+            "rustls",
+            "tokio_rustls",
+            "rcgen",
+            "ring",
         ],
     },
     Folder { name: "cli", imports: &["*"], names: &["*"] },

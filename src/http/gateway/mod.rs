@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | id | a number for the request, the clock starts | 0.1 |
 //! | route | method and path → route; 404, 405 | 0.2 |
+//! | opening | only while the books are being opened, after a restart: the request waits | 0 |
 //! | negotiate | `Accept` → media type; 406 | 0.2 |
 //! | accept | the body, bounded in size, time and memory; 408, 413, then 415 | 1 |
 //! | idem | key and fingerprint; 400 | 1 |
@@ -16,10 +17,11 @@
 //! is one call in [`Edge::answer`]. Every stage is measured and shown in `Server-Timing`.
 
 mod call;
+mod opening;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -33,12 +35,15 @@ use super::body::{BodyBudget, Payload, Reserved, read_body};
 use super::hooks::{Exporter, Verifier};
 use super::negotiate::{accepted, check_content_type};
 use super::operations::Operations;
+use super::peer::Peer;
 use super::problem::{Code, Outcome, Problem};
 use super::reply::Reply;
 use super::request_id::RequestIds;
 use super::resources;
 use super::router::{Found, Takes, find};
 use super::timing::{Stage, Timing};
+
+use opening::Opening;
 
 pub use call::{Call, KeyInputs};
 
@@ -57,6 +62,7 @@ pub struct Books {
 #[derive(Debug)]
 pub struct Edge {
     books: OnceLock<Books>,
+    opening: Opening,
     is_draining: AtomicBool,
     started: Instant,
     request_ids: RequestIds,
@@ -71,6 +77,7 @@ impl Edge {
     pub fn new() -> Arc<Edge> {
         Arc::new(Edge {
             books: OnceLock::new(),
+            opening: Opening::default(),
             is_draining: AtomicBool::new(false),
             started: Instant::now(),
             request_ids: RequestIds::new(),
@@ -83,6 +90,13 @@ impl Edge {
     pub fn open(&self, books: Books) {
         let is_first = self.books.set(books).is_ok();
         debug_assert!(is_first, "books are opened once");
+        self.opening.open();
+    }
+
+    /// Until [`Edge::open`], requests wait so long for the books instead of being refused: for a
+    /// server whose socket was handed on, and accepts while it starts.
+    pub fn hold_requests_while_opening(&self, patience: Duration) {
+        self.opening.hold(patience);
     }
 
     /// From now on `/readyz` says that this process goes away.
@@ -108,22 +122,29 @@ impl Edge {
         self.books.get()
     }
 
-    /// Answers a request, whatever it is.
-    pub async fn handle<B>(self: Arc<Edge>, request: Request<B>) -> Response<Payload>
+    /// Answers a request of `peer`, whatever it is.
+    pub async fn handle<B>(self: Arc<Edge>, request: Request<B>, peer: &Arc<Peer>) -> Response<Payload>
     where
         B: Body<Data = Bytes>,
     {
         let mut timing = Timing::start();
         let id = self.request_ids.next();
         let (head, body) = request.into_parts();
-        let reply = match self.answer(&head, body, id, &mut timing).await {
+        let reply = match self.answer(&head, body, peer, id, &mut timing).await {
             Ok(reply) => reply,
             Err(problem) => Reply::problem(&problem, head.uri.path(), id),
         };
         reply.into_response(id, timing)
     }
 
-    async fn answer<B>(&self, head: &Parts, body: B, id: u64, timing: &mut Timing) -> Outcome<Reply>
+    async fn answer<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        peer: &Arc<Peer>,
+        id: u64,
+        timing: &mut Timing,
+    ) -> Outcome<Reply>
     where
         B: Body<Data = Bytes>,
     {
@@ -138,6 +159,10 @@ impl Edge {
                 return Err(problem);
             }
         };
+        if self.books.get().is_none() {
+            // In a box: it happens once in a process's life, and would lie in every request's future.
+            Box::pin(self.opening.wait(route.operation, || self.books.get().is_some())).await;
+        }
         let gives = accepted(&head.headers, route.gives)?;
         let is_batch = matches!(route.takes, Takes::Batch | Takes::JsonBatch);
         let mut reserved = is_batch.then(|| Reserved::of(&self.batch_bodies));
@@ -145,7 +170,7 @@ impl Edge {
         let body = read_body(body, bytes_max, reserved.as_mut()).await?;
         let form = check_content_type(&head.headers, route.takes, &body)?;
         timing.mark(Stage::Accept);
-        let mut call = Call { edge: self, head, route, hole, body, form, gives, request: id, timing };
+        let mut call = Call { edge: self, peer, head, route, hole, body, form, gives, request: id, timing };
         resources::dispatch(&mut call).await
     }
 }
