@@ -72,6 +72,8 @@ pub const FOLDERS: [Folder; 12] = [
             "blake3",
             "arc_swap",
             "parking_lot",
+            // Addresses that are counted: bounded, the longest unseen go first.
+            "moka",
             "rand",
             // TLS in front of a socket: its streams, its certificates of our own, their fingerprints.
             "rustls",

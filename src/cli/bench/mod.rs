@@ -46,6 +46,8 @@ pub enum BenchKind {
     Read,
     /// Batches at full speed beside single transfers.
     Mixed,
+    /// What the server can do, then more than that by an open loop, then half of it.
+    Overload,
     /// Load, kill -9, start again, verify.
     Recovery,
     /// What connections cost that are idle, or slow on purpose.
@@ -66,6 +68,7 @@ impl BenchKind {
             BenchKind::Batch => "batch",
             BenchKind::Read => "read",
             BenchKind::Mixed => "mixed",
+            BenchKind::Overload => "overload",
             BenchKind::Recovery => "recovery",
             BenchKind::Connections => "connections",
             BenchKind::Restarts => "restarts",
@@ -96,7 +99,7 @@ pub struct BenchArgs {
     /// One more argument for the server that is started, as --server-arg=--shards=1; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub server_arg: Vec<String>,
-    /// Connections [default: 64; batch: 4; restarts: 200; connections idle: 10,000].
+    /// Connections [default: 64; batch: 4; overload: 2000; restarts: 200; connections idle: 10,000].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub connections: Option<u32>,
     /// How often `restarts` restarts.
@@ -126,6 +129,12 @@ pub struct BenchArgs {
     /// Open loop: requests a second, latency from when each was due [default: closed loop].
     #[arg(long)]
     pub rate: Option<f64>,
+    /// In `overload`, how many times the capacity is offered; --rate offers that many a second instead.
+    #[arg(long, default_value_t = 3.0)]
+    pub factor: f64,
+    /// In `overload`, connections whose closed loop finds the capacity: at most what the server lets in at once.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=4000))]
+    pub capacity_connections: u32,
     /// Items in a batch.
     #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch: u32,
@@ -158,7 +167,12 @@ impl BenchArgs {
     }
 
     fn connections(&self) -> usize {
-        self.connections.unwrap_or(if self.kind == BenchKind::Batch { 4 } else { 64 }) as usize
+        let default = match self.kind {
+            BenchKind::Batch => 4,
+            BenchKind::Overload => 2000,
+            _ => 64,
+        };
+        self.connections.unwrap_or(default) as usize
     }
 
     fn pace(&self) -> Pace {
@@ -170,6 +184,7 @@ impl BenchArgs {
         let day = 86_400.0;
         let fine = (0.0..=day).contains(&self.duration)
             && (0.0..=day).contains(&self.warm_up)
+            && (0.01..=1_000.0).contains(&self.factor)
             && self.rate.is_none_or(|rate| (0.001..=10_000_000.0).contains(&rate));
         if fine { Ok(()) } else { Err(BenchError::Usage("a duration, warm-up or rate is out of range")) }
     }

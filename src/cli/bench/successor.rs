@@ -132,12 +132,6 @@ impl Holder {
         let status = { ended }().map_err(|error| BenchError::io("end the server", error))?;
         if status.success() { Ok(begun.elapsed()) } else { Err(BenchError::Server(format!("it ended with {status}"))) }
     }
-
-    /// The running server's process.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
-    }
 }
 
 impl Drop for Holder {

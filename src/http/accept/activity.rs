@@ -164,7 +164,7 @@ pub struct RunningBody<B> {
     /// The body.
     pub body: B,
     /// Its request.
-    pub running: Running,
+    pub _running: Running,
 }
 
 impl<B: Body + Unpin> Body for RunningBody<B> {

@@ -62,10 +62,8 @@ pub struct Connection {
     pub spans: Spans,
     /// Says `true` when the server leaves.
     pub shutdown: watch::Receiver<bool>,
-    /// Its place among all.
-    pub permit: OwnedSemaphorePermit,
-    /// Its place among those of its address.
-    pub place: Place,
+    /// Its place among all, and among those of its address.
+    pub _places: (OwnedSemaphorePermit, Place),
     /// Keeps the loop until it is gone.
     pub alive: Alive,
 }
@@ -106,7 +104,7 @@ impl Connection {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 let running = running.answered();
-                Ok::<_, Infallible>(answer.map(|body| RunningBody { body, running }))
+                Ok::<_, Infallible>(answer.map(|body| RunningBody { body, _running: running }))
             }
         });
         let mut served = pin!(self.builder.serve_connection(TokioIo::new(socket), watched));

@@ -178,8 +178,7 @@ pub async fn serve_across<M, S, B>(
             address,
             spans: limits.spans(),
             shutdown: shutdown.clone(),
-            permit,
-            place,
+            _places: (permit, place),
             alive: alive.clone(),
         };
         let runtime = &runtimes[turn];

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -40,6 +41,8 @@ pub struct Call<'r> {
     pub gives: &'static str,
     /// Its number.
     pub request: u64,
+    /// When its answer must be on its way.
+    pub deadline: Option<Instant>,
     /// Its clock.
     pub timing: &'r mut Timing,
 }
@@ -52,6 +55,7 @@ pub struct KeyInputs {
     query: String,
     route: &'static Route,
     request: u64,
+    deadline: Option<Instant>,
     dry_run: bool,
 }
 
@@ -89,7 +93,7 @@ impl<'r> Call<'r> {
         let place = Place { path: uri.path(), query: uri.query().unwrap_or_default() };
         let origin = origin(&self.head.headers, &place, self.route, &self.body, self.request, dry_run);
         self.timing.mark(Stage::Idem);
-        origin
+        Ok(Origin { deadline: self.deadline, ..origin? })
     }
 
     /// What [`Call::origin`] needs, to take along to another thread.
@@ -101,6 +105,7 @@ impl<'r> Call<'r> {
             query: self.head.uri.query().unwrap_or_default().to_owned(),
             route: self.route,
             request: self.request,
+            deadline: self.deadline,
             dry_run,
         }
     }
@@ -122,6 +127,9 @@ impl<'r> Call<'r> {
     /// What [`Unavailable`] becomes.
     pub async fn read<T>(&mut self, question: impl Future<Output = Result<T, Unavailable>>) -> Outcome<T> {
         self.timing.mark(Stage::Parse);
+        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Unavailable::DeadlineUnmeetable.into());
+        }
         let value = question.await?;
         self.timing.mark(Stage::Read);
         Ok(value)
@@ -135,7 +143,8 @@ impl KeyInputs {
     /// As [`Call::origin`].
     pub fn origin(&self, body: &[u8]) -> Outcome<Origin> {
         let place = Place { path: &self.path, query: &self.query };
-        origin(&self.headers, &place, self.route, body, self.request, self.dry_run)
+        let origin = origin(&self.headers, &place, self.route, body, self.request, self.dry_run)?;
+        Ok(Origin { deadline: self.deadline, ..origin })
     }
 }
 
@@ -164,5 +173,5 @@ fn origin(
         }
         key
     };
-    Ok(Origin { owner: LOCAL_OWNER, request, key, dry_run })
+    Ok(Origin { owner: LOCAL_OWNER, request, key, dry_run, deadline: None })
 }

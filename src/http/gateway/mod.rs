@@ -17,8 +17,11 @@
 //! is one call in [`Edge::answer`]. Every stage is measured and shown in `Server-Timing`.
 
 mod call;
+mod deadline;
+pub mod limit;
 mod opening;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -28,11 +31,12 @@ use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
-use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
+use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, KEY_LIMIT, RateLimit};
 use crate::engine::Engine;
 
 use super::body::{BodyBudget, Payload, Reserved, read_body};
 use super::hooks::{Exporter, Verifier};
+use super::idempotency::LOCAL_OWNER;
 use super::negotiate::{accepted, check_content_type};
 use super::operations::Operations;
 use super::peer::Peer;
@@ -40,9 +44,11 @@ use super::problem::{Code, Outcome, Problem};
 use super::reply::Reply;
 use super::request_id::RequestIds;
 use super::resources;
-use super::router::{Found, Takes, find};
+use super::router::{Class, Found, Route, Takes, find};
 use super::timing::{Stage, Timing};
 
+use deadline::deadline;
+use limit::{Admitted, Limits, Standing};
 use opening::Opening;
 
 pub use call::{Call, KeyInputs};
@@ -66,6 +72,7 @@ pub struct Edge {
     is_draining: AtomicBool,
     started: Instant,
     request_ids: RequestIds,
+    limits: Limits,
     batch_bodies: Arc<BodyBudget>,
     /// Background operations.
     pub operations: Operations,
@@ -81,6 +88,7 @@ impl Edge {
             is_draining: AtomicBool::new(false),
             started: Instant::now(),
             request_ids: RequestIds::new(),
+            limits: Limits::new(),
             batch_bodies: Arc::default(),
             operations: Operations::default(),
         })
@@ -130,11 +138,15 @@ impl Edge {
         let mut timing = Timing::start();
         let id = self.request_ids.next();
         let (head, body) = request.into_parts();
-        let reply = match self.answer(&head, body, peer, id, &mut timing).await {
+        let mut standing = None;
+        let reply = match self.answer(&head, body, peer, id, &mut timing, &mut standing).await {
             Ok(reply) => reply,
-            Err(problem) => Reply::problem(&problem, head.uri.path(), id),
+            Err(problem) => {
+                standing = standing.or(problem.standing);
+                Reply::problem(&problem, head.uri.path(), id)
+            }
         };
-        reply.into_response(id, timing)
+        reply.into_response(id, timing, standing.as_ref())
     }
 
     async fn answer<B>(
@@ -144,6 +156,7 @@ impl Edge {
         peer: &Arc<Peer>,
         id: u64,
         timing: &mut Timing,
+        standing: &mut Option<Standing>,
     ) -> Outcome<Reply>
     where
         B: Body<Data = Bytes>,
@@ -163,6 +176,10 @@ impl Edge {
             // In a box: it happens once in a process's life, and would lie in every request's future.
             Box::pin(self.opening.wait(route.operation, || self.books.get().is_some())).await;
         }
+        let address = (!peer.is_loopback).then_some(peer.ip);
+        let _admitted = self.limit(route, LOCAL_OWNER, &KEY_LIMIT, address, standing)?;
+        timing.mark(Stage::Limit);
+        let deadline = deadline(&head.headers, timing.started())?;
         let gives = accepted(&head.headers, route.gives)?;
         let is_batch = matches!(route.takes, Takes::Batch | Takes::JsonBatch);
         let mut reserved = is_batch.then(|| Reserved::of(&self.batch_bodies));
@@ -170,7 +187,24 @@ impl Edge {
         let body = read_body(body, bytes_max, reserved.as_mut()).await?;
         let form = check_content_type(&head.headers, route.takes, &body)?;
         timing.mark(Stage::Accept);
-        let mut call = Call { edge: self, peer, head, route, hole, body, form, gives, request: id, timing };
+        let mut call = Call { edge: self, peer, head, route, hole, body, form, gives, request: id, deadline, timing };
         resources::dispatch(&mut call).await
+    }
+
+    /// The stage `limit`. What is about the process is not counted: a monitor must get through when nobody else does.
+    fn limit(
+        &self,
+        route: &Route,
+        owner: u64,
+        limit: &RateLimit,
+        address: Option<IpAddr>,
+        standing: &mut Option<Standing>,
+    ) -> Outcome<Option<Admitted>> {
+        if route.class == Class::Process {
+            return Ok(None);
+        }
+        let admitted = self.limits.enter(owner, limit, address)?;
+        *standing = Some(admitted.standing);
+        Ok(Some(admitted))
     }
 }
