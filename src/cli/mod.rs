@@ -12,7 +12,10 @@ pub mod export;
 pub mod folder;
 pub mod hooks;
 pub mod import;
+pub mod listen;
+pub mod process_limits;
 pub mod serve;
+pub mod service_manager;
 pub mod verify;
 
 use std::io::Write;

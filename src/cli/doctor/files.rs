@@ -11,7 +11,7 @@ const WHY_SECRET: &str = "whoever reads this file is the server's administrator,
 const WHY_FOLDER: &str = "the journal is everybody's money and every customer's name in plain bytes";
 
 /// Files of the data folder that only their owner may read.
-const SECRETS: [&str; 4] = ["admin.key", "keys.secret", "tls.key", "tls/key.pem"];
+const SECRETS: [&str; 3] = ["admin.key", "keys.secret", "tls/key.pem"];
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
     if !subject.data.is_dir() {

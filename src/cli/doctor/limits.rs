@@ -154,12 +154,12 @@ mod tests {
 
     const LIMITS: &str = "\
 Limit                     Soft Limit           Hard Limit           Units
-Max open files            1024                 524288               files
+Max open files            256                  1024                 files
 Max locked memory         unlimited            unlimited            bytes";
 
     #[test]
     fn open_files_are_compared_with_the_connections() {
-        assert_eq!(limit(LIMITS, "Max open files"), Some((1024, 524_288)));
+        assert_eq!(limit(LIMITS, "Max open files"), Some((256, 1024)));
         assert_eq!(limit(LIMITS, "Max locked memory"), Some((u64::MAX, u64::MAX)));
         for (connections, verdict) in [(100, Well), (768, Well), (769, Warn)] {
             assert_eq!(open_files(LIMITS, "x", connections).verdict, verdict, "{connections}");

@@ -9,7 +9,7 @@ const WHY_PORT: &str = "a server that cannot listen on its address does not star
 const WHY_QUEUE: &str =
     "after a restart everybody connects at once; what does not fit into this queue waits a second and tries again";
 
-/// Connections that the server lets wait to be accepted, and what the kernel should allow.
+/// Connections that should be able to wait to be accepted: a branch and its head office, twice over.
 const WAITING: u64 = 1024;
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
@@ -106,7 +106,7 @@ fn queue(machine: &Machine, check: &'static str, path: &str) -> Finding {
     match machine.proc(path).and_then(|text| text.parse::<u64>().ok()) {
         Some(allowed) if allowed >= WAITING => Finding::ok(check, WHY_QUEUE, format!("{name} is {allowed}")),
         Some(allowed) => {
-            Finding::warn(check, WHY_QUEUE, format!("{name} is {allowed}, the server asks for {WAITING}"), todo)
+            Finding::warn(check, WHY_QUEUE, format!("{name} is {allowed}, {WAITING} should be able to wait"), todo)
         }
         None => Finding::warn(check, WHY_QUEUE, format!("the kernel does not show {name}"), todo),
     }
