@@ -190,6 +190,9 @@ fn sync(place: &Path) -> Finding {
     let _ = std::fs::remove_file(&path);
     match measured {
         Ok(taken) => judge(taken),
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Finding::bad(check, WHY_SYNC, "not measured: the disk is full", "`docs/runbook.md`, \"Full disk\"")
+        }
         Err(error) => {
             let todo = "let the server's user own the folder: `chown -R munim: DIR`, and look at `dmesg` for errors of the disk";
             Finding::bad(

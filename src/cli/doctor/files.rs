@@ -5,10 +5,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::folder::marker_of;
-use super::{Finding, Machine, Subject};
+use super::{Finding, Machine, Subject, read};
 
 const WHY_SECRET: &str = "whoever reads this file is the server's administrator, or can make keys that pass for ours";
 const WHY_FOLDER: &str = "the journal is everybody's money and every customer's name in plain bytes";
+
+/// RuntimeDirectory= of systemd/munim.service.
+const UNIT_RUNTIME: &str = "/run/munim";
 
 /// Files of the data folder that only their owner may read.
 const SECRETS: [&str; 3] = ["admin.key", "keys.secret", "tls/key.pem"];
@@ -117,7 +120,10 @@ fn holder_of(locks: &str, place: &str) -> Option<u32> {
 fn left_behind(data: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     let marker: PathBuf = marker_of(data);
-    if let Some(cause) = super::read(&marker) {
+    // The shipped unit has a runtime directory of its own, which this shell's environment does not name.
+    let of_unit = marker.file_name().map(|name| Path::new(UNIT_RUNTIME).join(name));
+    let noted = read(&marker).or_else(|| read(&of_unit?));
+    if let Some(cause) = noted {
         let todo = "check the disk (`dmesg`, `smartctl -a`), run `munim verify --data DIR`, then `munim serve --accept-storage-failure` once";
         let why =
             "after a failed sync the kernel may have dropped what was written: the server does not start by itself";
@@ -128,7 +134,7 @@ fn left_behind(data: &Path) -> Vec<Finding> {
             todo,
         ));
     }
-    if let Some(cause) = super::read(&data.join("store.damaged")) {
+    if let Some(cause) = read(&data.join("store.damaged")) {
         let todo = "nothing: the next start moves the store away and rebuilds it; if it happens again, check the disk";
         findings.push(Finding::warn(
             "folder.store_damaged",
