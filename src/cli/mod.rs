@@ -3,16 +3,23 @@
 
 pub mod bench;
 pub mod clock;
+pub mod config;
+pub mod config_file;
 pub mod demo;
 pub mod demo_data;
+pub mod doctor;
 pub mod export;
 pub mod folder;
 pub mod hooks;
 pub mod import;
+pub mod listen;
+pub mod process_limits;
 pub mod serve;
+pub mod service_manager;
 pub mod verify;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +50,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Look after the clock.
     Clock(clock::ClockArgs),
+    /// Check this machine and a data folder: clock, disk, limits, file modes, network, TLS.
+    Doctor(doctor::DoctorArgs),
+    /// Show the settings and where each comes from.
+    Config(config::ConfigArgs),
     /// Make the demo's CSV files anew from their seed.
     #[command(hide = true)]
     DemoData(demo_data::DemoDataArgs),
@@ -50,6 +61,8 @@ enum Command {
 
 /// Wrong answer: verify found something, rows were rejected.
 pub const EXIT_BAD: u8 = 1;
+/// Wrong use: flags, environment or a settings file.
+pub const EXIT_WRONG_USE: u8 = 2;
 /// Could not run.
 pub const EXIT_COULD_NOT_RUN: u8 = 3;
 /// The storage failed in this boot and nobody has accepted that.
@@ -58,7 +71,11 @@ pub const EXIT_STORAGE_FAILED: u8 = 4;
 /// Runs the command line.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let line: Vec<_> = std::env::args_os().collect();
+    let (cli, settings) = match config_file::parse::<Cli>(&line, Path::new(config_file::SYSTEM_FILE)) {
+        Ok(parsed) => parsed,
+        Err(error) => return error.say(),
+    };
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
@@ -70,6 +87,8 @@ pub fn run() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Clock(args) => clock::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &settings),
+        Command::Config(args) => config::run(&args, &settings),
         Command::DemoData(args) => match demo_data::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
@@ -79,6 +98,11 @@ pub fn run() -> ExitCode {
 
 /// Says on stderr what went wrong, with its causes, and gives the exit status for it.
 pub fn fail(error: &dyn std::error::Error) -> ExitCode {
+    fail_as(error, EXIT_COULD_NOT_RUN)
+}
+
+/// [`fail`] with an exit status of the caller's.
+pub fn fail_as(error: &dyn std::error::Error, status: u8) -> ExitCode {
     let mut text = format!("munim: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
@@ -87,5 +111,5 @@ pub fn fail(error: &dyn std::error::Error) -> ExitCode {
     }
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr(), "{text}");
-    ExitCode::from(EXIT_COULD_NOT_RUN)
+    ExitCode::from(status)
 }

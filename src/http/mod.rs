@@ -1,6 +1,7 @@
 //! The edge: from sockets to commands and back.
 //!
-//! A request meets these files in this order: `accept` (sockets), `server` (loopback only),
+//! A request meets these files in this order: `accept` (sockets), `tls` and
+//! `self_signed`, `peer` (who is there), `server` (which sockets may be plain),
 //! `gateway` (the stages of a request), `router` (all routes), `negotiate`, `body`, `idempotency`,
 //! `query` and `json` (bytes → command), `resources` (one handler per route), `render` and `reply`
 //! (view → bytes), `problem` (refusals), `timing` and `request_id` (headers of every answer).
@@ -22,6 +23,7 @@ pub mod idempotency;
 pub mod json;
 mod negotiate;
 pub mod operations;
+pub mod peer;
 pub mod problem;
 pub mod query;
 pub mod render;
@@ -29,8 +31,10 @@ pub mod reply;
 pub mod request_id;
 pub mod resources;
 pub mod router;
+pub mod self_signed;
 pub mod server;
 pub mod timing;
+pub mod tls;
 
 pub use gateway::{Books, Edge};
 pub use server::{ServeError, serve};

@@ -11,6 +11,7 @@ use munim::engine::clock::SystemTimeSource;
 use munim::engine::view::Unavailable;
 use munim::engine::{Engine, EngineOptions};
 use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
+use munim::http::peer::Peer;
 use munim::http::{Books, Edge};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -104,7 +105,7 @@ impl Server {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).expect("a request");
-        let (head, body) = Arc::clone(&self.edge).handle(request).await.into_parts();
+        let (head, body) = Arc::clone(&self.edge).handle(request, &Arc::new(Peer::local())).await.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         let said = Said { status: head.status, headers: head.headers, body };
         assert!(said.header("request-id").starts_with("req_"), "every answer has its request's id");

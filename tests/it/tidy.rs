@@ -75,6 +75,11 @@ pub const FOLDERS: [Folder; 12] = [
             // Addresses that are counted: bounded, the longest unseen go first.
             "moka",
             "rand",
+            // TLS in front of a socket: its streams, its certificates of our own, their fingerprints.
+            "rustls",
+            "tokio_rustls",
+            "rcgen",
+            "ring",
         ],
     },
     Folder { name: "cli", imports: &["*"], names: &["*"] },

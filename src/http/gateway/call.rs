@@ -1,6 +1,7 @@
 //! One request on its way: what a handler may ask about it, and its way into the engine.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use crate::engine::view::{Answer, Unavailable};
 
 use super::super::idempotency::{Asked, LOCAL_OWNER, idempotency_key};
 use super::super::json::BatchForm;
+use super::super::peer::Peer;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::{Query, percent_decode};
 use super::super::router::{Class, Route};
@@ -23,6 +25,8 @@ use super::{Books, Edge};
 pub struct Call<'r> {
     /// The edge that it came to.
     pub edge: &'r Edge,
+    /// The other end of its connection.
+    pub peer: &'r Arc<Peer>,
     /// Method, address and headers.
     pub head: &'r Parts,
     /// Its route.

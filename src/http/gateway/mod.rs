@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | id | a number for the request, the clock starts | 0.1 |
 //! | route | method and path → route; 404, 405 | 0.2 |
+//! | opening | only while the books are being opened, after a restart: the request waits | 0 |
 //! | negotiate | `Accept` → media type; 406 | 0.2 |
 //! | accept | the body, bounded in size, time and memory; 408, 413, then 415 | 1 |
 //! | idem | key and fingerprint; 400 | 1 |
@@ -18,11 +19,12 @@
 mod call;
 mod deadline;
 pub mod limit;
+mod opening;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -37,6 +39,7 @@ use super::hooks::{Exporter, Verifier};
 use super::idempotency::LOCAL_OWNER;
 use super::negotiate::{accepted, check_content_type};
 use super::operations::Operations;
+use super::peer::Peer;
 use super::problem::{Code, Outcome, Problem};
 use super::reply::Reply;
 use super::request_id::RequestIds;
@@ -46,6 +49,7 @@ use super::timing::{Stage, Timing};
 
 use deadline::deadline;
 use limit::{Admitted, Limits, Standing};
+use opening::Opening;
 
 pub use call::{Call, KeyInputs};
 
@@ -64,6 +68,7 @@ pub struct Books {
 #[derive(Debug)]
 pub struct Edge {
     books: OnceLock<Books>,
+    opening: Opening,
     is_draining: AtomicBool,
     started: Instant,
     request_ids: RequestIds,
@@ -79,6 +84,7 @@ impl Edge {
     pub fn new() -> Arc<Edge> {
         Arc::new(Edge {
             books: OnceLock::new(),
+            opening: Opening::default(),
             is_draining: AtomicBool::new(false),
             started: Instant::now(),
             request_ids: RequestIds::new(),
@@ -92,6 +98,13 @@ impl Edge {
     pub fn open(&self, books: Books) {
         let is_first = self.books.set(books).is_ok();
         debug_assert!(is_first, "books are opened once");
+        self.opening.open();
+    }
+
+    /// Until [`Edge::open`], requests wait so long for the books instead of being refused: for a
+    /// server whose socket was handed on, and accepts while it starts.
+    pub fn hold_requests_while_opening(&self, patience: Duration) {
+        self.opening.hold(patience);
     }
 
     /// From now on `/readyz` says that this process goes away.
@@ -117,8 +130,8 @@ impl Edge {
         self.books.get()
     }
 
-    /// Answers a request, whatever it is.
-    pub async fn handle<B>(self: Arc<Edge>, request: Request<B>) -> Response<Payload>
+    /// Answers a request of `peer`, whatever it is.
+    pub async fn handle<B>(self: Arc<Edge>, request: Request<B>, peer: &Arc<Peer>) -> Response<Payload>
     where
         B: Body<Data = Bytes>,
     {
@@ -126,7 +139,7 @@ impl Edge {
         let id = self.request_ids.next();
         let (head, body) = request.into_parts();
         let mut standing = None;
-        let reply = match self.answer(&head, body, id, &mut timing, &mut standing).await {
+        let reply = match self.answer(&head, body, peer, id, &mut timing, &mut standing).await {
             Ok(reply) => reply,
             Err(problem) => {
                 standing = standing.or(problem.standing);
@@ -140,6 +153,7 @@ impl Edge {
         &self,
         head: &Parts,
         body: B,
+        peer: &Arc<Peer>,
         id: u64,
         timing: &mut Timing,
         standing: &mut Option<Standing>,
@@ -158,7 +172,12 @@ impl Edge {
                 return Err(problem);
             }
         };
-        let _admitted = self.limit(route, LOCAL_OWNER, &KEY_LIMIT, None, standing)?;
+        if self.books.get().is_none() {
+            // In a box: it happens once in a process's life, and would lie in every request's future.
+            Box::pin(self.opening.wait(route.operation, || self.books.get().is_some())).await;
+        }
+        let address = (!peer.is_loopback).then_some(peer.ip);
+        let _admitted = self.limit(route, LOCAL_OWNER, &KEY_LIMIT, address, standing)?;
         timing.mark(Stage::Limit);
         let deadline = deadline(&head.headers, timing.started())?;
         let gives = accepted(&head.headers, route.gives)?;
@@ -168,7 +187,7 @@ impl Edge {
         let body = read_body(body, bytes_max, reserved.as_mut()).await?;
         let form = check_content_type(&head.headers, route.takes, &body)?;
         timing.mark(Stage::Accept);
-        let mut call = Call { edge: self, head, route, hole, body, form, gives, request: id, deadline, timing };
+        let mut call = Call { edge: self, peer, head, route, hole, body, form, gives, request: id, deadline, timing };
         resources::dispatch(&mut call).await
     }
 
