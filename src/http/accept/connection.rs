@@ -18,11 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
+use hyper::Response;
 use hyper::Version;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::{Service, service_fn};
-use hyper::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
