@@ -229,23 +229,34 @@ async fn after_shutdown_an_idle_connection_gets_its_answer_and_is_told_to_close(
 }
 
 #[tokio::test]
-async fn after_shutdown_an_http2_peer_is_told_to_go_at_once() {
+async fn after_shutdown_an_http2_peer_is_told_to_go_and_what_runs_is_answered() {
     let server = Server::start(long_grace()).await;
-    let io = TokioIo::new(server.connect().await);
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), io).await.unwrap();
-    let driven = tokio::spawn(connection);
-    let held = client.send_request(Request::get("http://x/held").body(Full::default()).unwrap());
-    let held = tokio::spawn(held);
+    let mut stream = raw_http2(&server).await;
+    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &get_held())).await.unwrap();
     server.arrived.notified().await;
     server.stop.send(true).unwrap();
-    while client.ready().await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let kinds = read_frames(&mut stream, GOAWAY).await;
+    assert!(!kinds.contains(&DATA), "it is not answered yet: {kinds:?}");
     server.release.notify_one();
-    assert_eq!(held.await.unwrap().unwrap().status(), 200, "what ran is answered");
-    driven.await.unwrap().unwrap();
+    assert!(read_frames(&mut stream, DATA).await.contains(&HEADERS));
+    drop(stream);
     server.served.await.unwrap();
+}
+
+/// Kinds of the frames up to the first of this one. A ping is answered, as the end of a connection waits for it.
+async fn read_frames(stream: &mut TcpStream, last: u8) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while kinds.last() != Some(&last) {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        if head[3] == PING && head[4] == 0 {
+            stream.write_all(&frame(PING, 1, 0, &payload)).await.unwrap();
+        }
+        kinds.push(head[3]);
+    }
+    kinds
 }
 
 #[tokio::test]
@@ -289,9 +300,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -396,4 +410,57 @@ async fn a_header_that_is_too_large_or_has_too_many_lines_is_refused() {
         let text = String::from_utf8_lossy(&answer);
         assert!(text.is_empty() || text.starts_with("HTTP/1.1 431"), "{text}");
     }
+}
+
+/// Parked at every breath.
+fn parking_limits() -> AcceptLimits {
+    AcceptLimits { park_after: Duration::ZERO, ..AcceptLimits::default() }
+}
+
+/// The server has had its turn: it has answered somebody else meanwhile.
+async fn until_it_has_looked(server: &Server) {
+    let mut other = server.connect().await;
+    for _ in 0..5 {
+        other.write_all(GET).await.unwrap();
+        read_answer(&mut other).await;
+    }
+}
+
+#[tokio::test]
+async fn a_parked_connection_goes_on_as_if_nothing_had_been() {
+    let server = Server::start(parking_limits()).await;
+    let mut stream = server.connect().await;
+    for _ in 0..3 {
+        stream.write_all(GET).await.unwrap();
+        assert!(read_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+        until_it_has_looked(&server).await;
+    }
+    // Half a request, silence, the other half.
+    let (half, rest) = GET.split_at(9);
+    stream.write_all(half).await.unwrap();
+    until_it_has_looked(&server).await;
+    stream.write_all(rest).await.unwrap();
+    assert!(read_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    // A whole request and a half in one write: hyper holds the answer back until it has the rest.
+    stream.write_all(&[GET, half].concat()).await.unwrap();
+    until_it_has_looked(&server).await;
+    stream.write_all(rest).await.unwrap();
+    let mut answers = String::new();
+    while answers.matches("\r\n\r\nok").count() < 2 {
+        let mut part = [0; 512];
+        let count = stream.read(&mut part).await.unwrap();
+        assert_ne!(count, 0, "closed after {answers:?}");
+        answers.push_str(std::str::from_utf8(&part[..count]).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_runs_long_is_not_parked() {
+    let server = Server::start(parking_limits()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    server.arrived.notified().await;
+    until_it_has_looked(&server).await;
+    server.release.notify_one();
+    assert!(read_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
 }
