@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::disk::{DelayDisk, Disk};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
-use crate::http::Edge;
+use crate::http::{Edge, EdgeOptions};
 use crate::http::accept::AcceptLimits;
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
@@ -38,6 +38,10 @@ pub struct ServeArgs {
     /// Connections served at once.
     #[arg(long, env = "MUNIM_CONNECTIONS_MAX", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 16_384)]
     pub connections_max: u32,
+    /// An origin whose pages may ask this server from a browser, such as https://till.example; several by
+    /// commas, none by default.
+    #[arg(long = "cors-origin", env = "MUNIM_CORS_ORIGIN", value_delimiter = ',', value_parser = crate::http::cors::parse_origin)]
+    pub cors_origins: Vec<String>,
     /// Log as text or JSON lines, on stderr.
     #[arg(long, env = "MUNIM_LOG_FORMAT", default_value = "text")]
     pub log_format: crate::telemetry::LogFormat,
@@ -104,7 +108,7 @@ pub fn serve(
     let disk = open_to_write(&args.data, args.accept_storage_failure)?;
     let runtimes = Runtimes::start(workers)?;
     let (closing, closed) = watch::channel(false);
-    let edge = Edge::new();
+    let edge = Edge::with(&EdgeOptions { cors_origins: args.cors_origins.clone() });
     let listen = |source| ServeError::Listen(args.listen, source);
     let listener = runtimes.main().block_on(TcpListener::bind(args.listen)).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;

@@ -23,6 +23,8 @@ pub enum Code {
     Books(RejectCode),
     /// The body is no JSON.
     MalformedJson,
+    /// The body is not the protobuf message of the route.
+    MalformedProtobuf,
     /// The body ended early or broke the protocol.
     BodyUnreadable,
     /// A POST that moves money came without a key.
@@ -82,8 +84,9 @@ pub enum Code {
 }
 
 /// All codes that are not refusals of the books: the table of the pages under `/problems`.
-pub const EDGE_CODES: [Code; 29] = [
+pub const EDGE_CODES: [Code; 30] = [
     Code::MalformedJson,
+    Code::MalformedProtobuf,
     Code::BodyUnreadable,
     Code::IdempotencyKeyMissing,
     Code::IdempotencyKeyMalformed,
@@ -166,6 +169,7 @@ impl Code {
                 },
             ),
             Code::MalformedJson => ("malformed_json", 400, "The body is not JSON"),
+            Code::MalformedProtobuf => ("malformed_protobuf", 400, "The body is not the protobuf message"),
             Code::BodyUnreadable => ("body_unreadable", 400, "The body could not be read"),
             Code::IdempotencyKeyMissing => ("idempotency_key_missing", 400, "Idempotency-Key is required here"),
             Code::IdempotencyKeyMalformed => ("idempotency_key_malformed", 400, "Idempotency-Key is malformed"),
@@ -247,6 +251,8 @@ pub struct Problem {
     pub replayed: bool,
     /// Methods for `Allow`.
     pub allow: Option<String>,
+    /// Codings for `Accept-Encoding`, when it was the body's that is not taken.
+    pub accept_encoding: Option<&'static str>,
     /// The engine's share of the time.
     pub stages: Option<Stages>,
 }
@@ -263,6 +269,7 @@ impl Problem {
             as_of: None,
             replayed: false,
             allow: None,
+            accept_encoding: None,
             stages: None,
         })
     }

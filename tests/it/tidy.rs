@@ -73,6 +73,11 @@ pub const FOLDERS: [Folder; 12] = [
             "arc_swap",
             "parking_lot",
             "rand",
+            // Bodies in other formats and codings.
+            "prost",
+            "zstd",
+            "flate2",
+            "brotli",
         ],
     },
     Folder { name: "cli", imports: &["*"], names: &["*"] },
