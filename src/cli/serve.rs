@@ -14,8 +14,8 @@ use tokio::sync::{Notify, watch};
 use crate::disk::{DelayDisk, Disk};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
-use crate::http::{Edge, EdgeOptions};
 use crate::http::accept::AcceptLimits;
+use crate::http::{Edge, EdgeOptions};
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
 use super::{EXIT_STORAGE_FAILED, fail, hooks};

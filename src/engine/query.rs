@@ -169,7 +169,8 @@ impl Engine {
         let appended = self.core().journal().appended_seq();
         seqs.retain(|seq| *seq <= appended);
         // Their newest fates are waited for, as in `transfer`.
-        let newest = |seq: &Seq| self.core().holds.recent_fates(*seq).iter().map(|(by, _)| *by).max().unwrap_or(*seq).max(*seq);
+        let newest =
+            |seq: &Seq| self.core().holds.recent_fates(*seq).iter().map(|(by, _)| *by).max().unwrap_or(*seq).max(*seq);
         self.durable(seqs.iter().map(newest).max().unwrap_or(Seq::NONE)).await?;
         let read = move |core: &Arc<Core>, reach| {
             let views = seqs.iter().map(|seq| core.transfer_view(*seq, reach)).collect::<Result<Vec<_>, _>>()?;

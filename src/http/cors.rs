@@ -7,8 +7,8 @@
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 
@@ -69,7 +69,8 @@ impl Origins {
 pub fn parse_origin(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let is_host = |host: &str| {
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte))
+        !host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte))
     };
     if host.is_some_and(is_host) {
         return Ok(text.to_owned());
@@ -139,7 +140,10 @@ mod tests {
             headers
         };
         let api = said("/v1/accounts", "application/json", false);
-        assert_eq!((&api[CACHE_CONTROL], &api[X_CONTENT_TYPE_OPTIONS]), (&"no-store".parse().unwrap(), &"nosniff".parse().unwrap()));
+        assert_eq!(
+            (&api[CACHE_CONTROL], &api[X_CONTENT_TYPE_OPTIONS]),
+            (&"no-store".parse().unwrap(), &"nosniff".parse().unwrap())
+        );
         assert!(!api.contains_key(STRICT_TRANSPORT_SECURITY));
         let page = said("/docs", "text/html; charset=utf-8", true);
         assert!(page.contains_key(CONTENT_SECURITY_POLICY) && page.contains_key(STRICT_TRANSPORT_SECURITY));

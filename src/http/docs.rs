@@ -41,7 +41,14 @@ pub fn reference_page() -> String {
     for tag in openapi::tags() {
         push(&mut body, format_args!("<h2>{tag}</h2>\n<ul>"));
         for route in of_tag(tag) {
-            push(&mut body, format_args!("<li><a href=\"#{}\">{}</a></li>\n", route.operation_id, describe(route.operation).summary));
+            push(
+                &mut body,
+                format_args!(
+                    "<li><a href=\"#{}\">{}</a></li>\n",
+                    route.operation_id,
+                    describe(route.operation).summary
+                ),
+            );
         }
         body.push_str("</ul>\n");
     }
@@ -129,7 +136,14 @@ fn push_parameters(out: &mut String, parameters: &[Parameter]) {
             Value::Fields(row) => format!("fields of <a href=\"#{0}\">{0}</a>", row.name),
             Value::Expand(names) => names.join(", "),
         };
-        push(out, format_args!("<tr><td><code>{}</code></td><td>{value}</td><td>{}</td></tr>\n", parameter.name, escaped(parameter.about)));
+        push(
+            out,
+            format_args!(
+                "<tr><td><code>{}</code></td><td>{value}</td><td>{}</td></tr>\n",
+                parameter.name,
+                escaped(parameter.about)
+            ),
+        );
     }
     out.push_str("</table>\n");
 }
@@ -148,7 +162,13 @@ fn push_schema(out: &mut String, schema: &Schema) {
         };
         let about = escaped(field.about);
         let words = escaped(&words_of(field.kind));
-        push(out, format_args!("<tr><td><code>{}</code></td><td>{words}</td><td>{there}</td><td>{about}</td></tr>\n", field.name));
+        push(
+            out,
+            format_args!(
+                "<tr><td><code>{}</code></td><td>{words}</td><td>{there}</td><td>{about}</td></tr>\n",
+                field.name
+            ),
+        );
     }
     if !schema.fields.is_empty() {
         out.push_str("</table>\n");
@@ -165,7 +185,10 @@ pub fn problems_page() -> Vec<u8> {
         let facts = code.facts();
         // A code with a second status for ids in the path has one page.
         if facts.name != last {
-            push(&mut rows, format_args!("<li><a href=\"/problems/{0}\"><code>{0}</code></a> {1}</li>\n", facts.name, facts.title));
+            push(
+                &mut rows,
+                format_args!("<li><a href=\"/problems/{0}\"><code>{0}</code></a> {1}</li>\n", facts.name, facts.title),
+            );
         }
         last = facts.name;
     }

@@ -15,6 +15,8 @@ use super::render::write_number;
 pub enum Stage {
     /// From the head to the last byte of the body.
     Accept,
+    /// Counting the request against the limits of its key and address.
+    Limit,
     /// Key and fingerprint.
     Idem,
     /// From bytes to a command.
@@ -29,8 +31,9 @@ pub enum Stage {
     Compress,
 }
 
-const STAGES: [(Stage, &str); 7] = [
+const STAGES: [(Stage, &str); 8] = [
     (Stage::Accept, "accept"),
+    (Stage::Limit, "limit"),
     (Stage::Idem, "idem"),
     (Stage::Parse, "parse"),
     (Stage::Read, "read"),
@@ -53,6 +56,12 @@ impl Timing {
     pub fn start() -> Timing {
         let now = Instant::now();
         Timing { started: now, last: now, spent_ns: [0; STAGES.len()] }
+    }
+
+    /// When the request began.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Everything since the last call belongs to `stage`.
@@ -134,7 +143,7 @@ mod tests {
     #[test]
     fn stages_are_shown_in_order_with_three_decimals() {
         let mut timing = Timing::start();
-        timing.spent_ns = [1_234_567, 20_400, 0, 0, 1_600, 999_500, 1_000];
+        timing.spent_ns = [1_234_567, 0, 20_400, 0, 0, 1_600, 999_500, 1_000];
         let engine = Stages { queue_us: 5, decide_us: 12, journal_us: 50_001, group: 37 };
         let text = String::from_utf8(timing.header(Some(&engine))).unwrap();
         let (stages, total) = text.rsplit_once(", ").unwrap();

@@ -72,6 +72,8 @@ pub const FOLDERS: [Folder; 12] = [
             "blake3",
             "arc_swap",
             "parking_lot",
+            // Addresses that are counted: bounded, the longest unseen go first.
+            "moka",
             "rand",
             // Bodies in other formats and codings.
             "prost",

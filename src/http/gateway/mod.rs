@@ -18,7 +18,10 @@
 //! credentials. Every stage is measured and shown in `Server-Timing`.
 
 mod call;
+mod deadline;
+pub mod limit;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -28,21 +31,25 @@ use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
-use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
+use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, KEY_LIMIT, RateLimit};
 use crate::engine::Engine;
 
 use super::body::{BodyBudget, Payload, Reserved, read_body};
 use super::compress::{body_coding, compress, inflate};
 use super::cors::{Origins, protect};
 use super::hooks::{Exporter, Verifier};
+use super::idempotency::LOCAL_OWNER;
 use super::negotiate::{accepted, check_content_type};
 use super::operations::Operations;
 use super::problem::{Code, Outcome, Problem};
 use super::reply::Reply;
 use super::request_id::RequestIds;
 use super::resources;
-use super::router::{EVERY_METHOD, Found, Takes, find, methods_of};
+use super::router::{Class, EVERY_METHOD, Found, Route, Takes, find, methods_of};
 use super::timing::{Stage, Timing};
+
+use deadline::deadline;
+use limit::{Admitted, Limits, Standing};
 
 pub use call::{Call, KeyInputs};
 
@@ -72,6 +79,7 @@ pub struct Edge {
     is_draining: AtomicBool,
     started: Instant,
     request_ids: RequestIds,
+    limits: Limits,
     batch_bodies: Arc<BodyBudget>,
     /// Background operations.
     pub operations: Operations,
@@ -93,6 +101,7 @@ impl Edge {
             is_draining: AtomicBool::new(false),
             started: Instant::now(),
             request_ids: RequestIds::new(),
+            limits: Limits::new(),
             batch_bodies: Arc::default(),
             operations: Operations::default(),
         })
@@ -136,9 +145,13 @@ impl Edge {
         let id = self.request_ids.next();
         let (head, body) = request.into_parts();
         let path = head.uri.path();
-        let mut reply = match self.answer(&head, body, id, &mut timing).await {
+        let mut standing = None;
+        let mut reply = match self.answer(&head, body, id, &mut timing, &mut standing).await {
             Ok(reply) => reply,
-            Err(problem) => Reply::problem(&problem, path, id),
+            Err(problem) => {
+                standing = standing.or(problem.standing);
+                Reply::problem(&problem, path, id)
+            }
         };
         if let Err(problem) = compress(&mut reply, &head.headers, &mut timing).await {
             reply = Reply::problem(&problem, path, id);
@@ -147,13 +160,20 @@ impl Edge {
             reply.drop_body();
         }
         let allow = if head.method == Method::OPTIONS { reply.allow.clone() } else { None };
-        let mut response = reply.into_response(id, timing);
+        let mut response = reply.into_response(id, timing, standing.as_ref());
         protect(path, false, response.headers_mut());
         self.origins.apply(&head, allow.as_deref(), response.headers_mut());
         response
     }
 
-    async fn answer<B>(&self, head: &Parts, body: B, id: u64, timing: &mut Timing) -> Outcome<Reply>
+    async fn answer<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        id: u64,
+        timing: &mut Timing,
+        standing: &mut Option<Standing>,
+    ) -> Outcome<Reply>
     where
         B: Body<Data = Bytes>,
     {
@@ -169,6 +189,9 @@ impl Edge {
                 return Err(problem);
             }
         };
+        let _admitted = self.limit(route, LOCAL_OWNER, &KEY_LIMIT, None, standing)?;
+        timing.mark(Stage::Limit);
+        let deadline = deadline(&head.headers, timing.started())?;
         let gives = accepted(&head.headers, route.gives)?;
         let is_batch = matches!(route.takes, Takes::Batch | Takes::JsonBatch);
         let mut reserved = is_batch.then(|| Reserved::of(&self.batch_bodies));
@@ -182,10 +205,28 @@ impl Edge {
             _ => (body, None),
         };
         timing.mark(Stage::Accept);
-        let mut call = Call { edge: self, head, route, hole, body, raw, coding, form, gives, request: id, timing };
+        let mut call =
+            Call { edge: self, head, route, hole, body, raw, coding, form, gives, request: id, deadline, timing };
         let mut reply = resources::dispatch(&mut call).await?;
         reply.varies_by_type = route.gives.len() > 1 && route.method == "GET";
         Ok(reply)
+    }
+
+    /// The stage `limit`. What is about the process is not counted: a monitor must get through when nobody else does.
+    fn limit(
+        &self,
+        route: &Route,
+        owner: u64,
+        limit: &RateLimit,
+        address: Option<IpAddr>,
+        standing: &mut Option<Standing>,
+    ) -> Outcome<Option<Admitted>> {
+        if route.class == Class::Process {
+            return Ok(None);
+        }
+        let admitted = self.limits.enter(owner, limit, address)?;
+        *standing = Some(admitted.standing);
+        Ok(Some(admitted))
     }
 }
 

@@ -137,9 +137,7 @@ fn query_parameter(parameter: &Parameter) -> Json {
 
 /// Headers of a request that change what happens.
 fn header_parameters(route: &Route) -> Vec<Json> {
-    let header = |name: &str, required: bool, about: &str, schema: Json| {
-        json!({ "name": name, "in": "header", "required": required, "description": about, "schema": schema })
-    };
+    let header = |name: &str, required: bool, about: &str, schema: Json| json!({ "name": name, "in": "header", "required": required, "description": about, "schema": schema });
     let mut headers = Vec::new();
     if matches!(route.class, Class::Money | Class::Change) {
         let about = "Of your own choice; the same one again when you retry. Optional with `dry_run`.";
@@ -148,11 +146,21 @@ fn header_parameters(route: &Route) -> Vec<Json> {
     }
     if route.takes == Takes::Batch {
         let schema = json!({ "type": "string", "enum": ["return=minimal", "return=representation"] });
-        headers.push(header("Prefer", false, "`return=minimal` answers only counts, first and last id, and the refused.", schema));
+        headers.push(header(
+            "Prefer",
+            false,
+            "`return=minimal` answers only counts, first and last id, and the refused.",
+            schema,
+        ));
     }
     if route.method == "PATCH" {
         let schema = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9]{1,18})?\")$" });
         headers.push(header("If-Match", false, "The `ETag` that you saw, or `\"<version>\"`.", schema));
+    }
+    if route.pattern.starts_with("/v1") {
+        let schema = json!({ "type": "integer", "minimum": 0, "maximum": crate::config::REQUEST_TIMEOUT_MS_MAX });
+        let about = "A deadline: work that cannot finish in time is refused before it begins.";
+        headers.push(header("X-Request-Timeout-Ms", false, about, schema));
     }
     if has_etag(route) {
         let schema = json!({ "type": "string" });
@@ -195,7 +203,8 @@ fn responses(route: &Route) -> Json {
         if has_etag(route) {
             headers.insert("ETag".into(), header_reference("ETag"));
         }
-        if matches!(about.gives, Gives::Page(_)) || about.parameters.iter().any(|known| known.name == "starting_after") {
+        if matches!(about.gives, Gives::Page(_)) || about.parameters.iter().any(|known| known.name == "starting_after")
+        {
             headers.insert("Link".into(), header_reference("Link"));
         }
         if [201, 202].contains(status) {
@@ -270,7 +279,8 @@ fn partial(name: &str) -> String {
 fn problem(route: &Route, status: u16, codes: &[Code]) -> Json {
     let mut names: Vec<&str> = codes.iter().map(|code| code.facts().name).collect();
     names.dedup();
-    let said: Vec<String> = codes.iter().map(|code| format!("`{}`: {}.", code.facts().name, code.facts().title)).collect();
+    let said: Vec<String> =
+        codes.iter().map(|code| format!("`{}`: {}.", code.facts().name, code.facts().title)).collect();
     let mut headers = shared_headers(route);
     if codes.iter().any(|code| code.retry_after_s().is_some()) {
         headers.insert("Retry-After".into(), header_reference("Retry-After"));

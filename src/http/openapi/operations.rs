@@ -156,7 +156,12 @@ pub fn describe(operation: Operation) -> Description {
 }
 
 fn transfers(operation: Operation) -> Description {
-    let plain = Description { tag: "Transfers", gives: Gives::One(&s::TRANSFER), messages: ("NewTransfer", "Transfer"), ..PLAIN };
+    let plain = Description {
+        tag: "Transfers",
+        gives: Gives::One(&s::TRANSFER),
+        messages: ("NewTransfer", "Transfer"),
+        ..PLAIN
+    };
     match operation {
         Operation::CreateTransfer => Description {
             summary: "Moves money",
@@ -171,7 +176,9 @@ fn transfers(operation: Operation) -> Description {
             summary: "Moves money many times",
             about: "Up to 10,000 transfers, posts and voids in one command. `Prefer: return=minimal` shortens the answer. \
                     As NDJSON each line is one item, and `mode` stands in the query.",
-            parameters: const { &[DRY_RUN, parameter("mode", Value::OneOf(|| vec!["atomic", "independent"]), "Of NDJSON items only.")] },
+            parameters: const {
+                &[DRY_RUN, parameter("mode", Value::OneOf(|| vec!["atomic", "independent"]), "Of NDJSON items only.")]
+            },
             body: Some(&s::NEW_BATCH),
             messages: ("NewBatch", "Batch"),
             gives: Gives::One(&s::BATCH),
@@ -187,16 +194,18 @@ fn transfers(operation: Operation) -> Description {
         _ => Description {
             summary: "Lists transfers, newest first",
             about: "`account`, `date` or `entry` is required: the list of all transfers is the export.",
-            parameters: const { &[
-                parameter("account", Value::Account, "On either side."),
-                parameter("date", Value::Date, "Effective on this day."),
-                parameter("entry", Value::Entry, "Of one command."),
-                parameter("code", Value::Whole, "With this code."),
-                LIMIT,
-                AFTER,
-                TRANSFER_FIELDS,
-                TRANSFER_EXPAND,
-            ] },
+            parameters: const {
+                &[
+                    parameter("account", Value::Account, "On either side."),
+                    parameter("date", Value::Date, "Effective on this day."),
+                    parameter("entry", Value::Entry, "Of one command."),
+                    parameter("code", Value::Whole, "With this code."),
+                    LIMIT,
+                    AFTER,
+                    TRANSFER_FIELDS,
+                    TRANSFER_EXPAND,
+                ]
+            },
             messages: ("", "TransferList"),
             gives: Gives::Page(&s::TRANSFER),
             refusals: &[R::AccountNotFound],
@@ -285,15 +294,21 @@ fn accounts(operation: Operation) -> Description {
         },
         _ => Description {
             summary: "Lists accounts, newest first",
-            parameters: const { &[
-                parameter("type", Value::OneOf(|| super::names_of(s::ACCOUNT.fields, "type")), "Of this type."),
-                parameter("code", Value::Whole, "With this code."),
-                parameter("currency", Value::Currency, "In this currency."),
-                parameter("status", Value::OneOf(|| super::names_of(s::ACCOUNT.fields, "status")), "With this status."),
-                LIMIT,
-                AFTER,
-                ACCOUNT_FIELDS,
-            ] },
+            parameters: const {
+                &[
+                    parameter("type", Value::OneOf(|| super::names_of(s::ACCOUNT.fields, "type")), "Of this type."),
+                    parameter("code", Value::Whole, "With this code."),
+                    parameter("currency", Value::Currency, "In this currency."),
+                    parameter(
+                        "status",
+                        Value::OneOf(|| super::names_of(s::ACCOUNT.fields, "status")),
+                        "With this status.",
+                    ),
+                    LIMIT,
+                    AFTER,
+                    ACCOUNT_FIELDS,
+                ]
+            },
             gives: Gives::Page(&s::ACCOUNT),
             ..plain
         },
@@ -306,7 +321,9 @@ fn readings(operation: Operation) -> Description {
         Operation::GetAccount => Description {
             summary: "Shows an account",
             about: "With `at` an instant: as recorded by then. With a date: by effective date, at the end of that day.",
-            parameters: const { &[parameter("at", Value::At, "A date, or an RFC 3339 instant with its offset."), ACCOUNT_FIELDS] },
+            parameters: const {
+                &[parameter("at", Value::At, "A date, or an RFC 3339 instant with its offset."), ACCOUNT_FIELDS]
+            },
             gives: Gives::One(&s::ACCOUNT),
             also: &[Code::AccountNotFoundInPath],
             ..plain
@@ -314,14 +331,28 @@ fn readings(operation: Operation) -> Description {
         Operation::GetStatement => Description {
             summary: "Shows the statement of an account",
             about: "By effective date, newest first; what is pending is never in it.",
-            parameters: const { &[
-                parameter("from", Value::Date, "First effective date."),
-                parameter("to", Value::Date, "Last effective date."),
-                LIMIT,
-                parameter("starting_after", Value::Cursor, "The `seq` of the last line of the page before, or its `transfer` where that says the same."),
-                parameter("fields", Value::Fields(&s::STATEMENT_LINE), "Of each line only these, separated by commas."),
-                parameter("expand[]", Value::Expand(&["account", "transfer"]), "Show the object instead of its id; may stand several times."),
-            ] },
+            parameters: const {
+                &[
+                    parameter("from", Value::Date, "First effective date."),
+                    parameter("to", Value::Date, "Last effective date."),
+                    LIMIT,
+                    parameter(
+                        "starting_after",
+                        Value::Cursor,
+                        "The `seq` of the last line of the page before, or its `transfer` where that says the same.",
+                    ),
+                    parameter(
+                        "fields",
+                        Value::Fields(&s::STATEMENT_LINE),
+                        "Of each line only these, separated by commas.",
+                    ),
+                    parameter(
+                        "expand[]",
+                        Value::Expand(&["account", "transfer"]),
+                        "Show the object instead of its id; may stand several times.",
+                    ),
+                ]
+            },
             gives: Gives::One(&s::STATEMENT),
             also: &[Code::AccountNotFoundInPath],
             ..plain
@@ -355,7 +386,13 @@ fn periods(operation: Operation) -> Description {
         },
         _ => Description {
             summary: "Shows what is closed",
-            parameters: const { &[parameter("fields", Value::Fields(&s::PERIOD_EVENT), "Of each event only these, separated by commas.")] },
+            parameters: const {
+                &[parameter(
+                    "fields",
+                    Value::Fields(&s::PERIOD_EVENT),
+                    "Of each event only these, separated by commas.",
+                )]
+            },
             ..plain
         },
     }
@@ -366,21 +403,25 @@ fn books(operation: Operation) -> Description {
     match operation {
         Operation::GetTrialBalance => Description {
             summary: "Shows the trial balance",
-            parameters: const { &[
-                parameter("on", Value::Date, "By effective date, at the end of this day; everything when absent."),
-                parameter("currency", Value::Currency, "Only this one."),
-            ] },
+            parameters: const {
+                &[
+                    parameter("on", Value::Date, "By effective date, at the end of this day; everything when absent."),
+                    parameter("currency", Value::Currency, "Only this one."),
+                ]
+            },
             gives: Gives::One(&s::TRIAL_BALANCE),
             ..plain
         },
         Operation::ExportBooks => Description {
             summary: "Writes the books out",
             about: "The parameter decides the format, else `Accept`, else NDJSON.",
-            parameters: const { &[
-                parameter("format", Value::OneOf(|| vec!["ndjson", "csv", "ledger"]), "Decides over `Accept`."),
-                parameter("from", Value::Date, "First effective date."),
-                parameter("to", Value::Date, "Last effective date."),
-            ] },
+            parameters: const {
+                &[
+                    parameter("format", Value::OneOf(|| vec!["ndjson", "csv", "ledger"]), "Decides over `Accept`."),
+                    parameter("from", Value::Date, "First effective date."),
+                    parameter("to", Value::Date, "Last effective date."),
+                ]
+            },
             ..plain
         },
         Operation::CreateVerification => Description {
@@ -413,9 +454,7 @@ fn process(operation: Operation) -> Description {
             Description { summary: "Shows the state of the server", gives: Gives::One(&s::STATUS), ..health }
         }
         Operation::GetLivez => Description { summary: "Whether the process answers", ..health },
-        Operation::GetReadyz => {
-            Description { summary: "Whether new work is taken", statuses: &[200, 503], ..health }
-        }
+        Operation::GetReadyz => Description { summary: "Whether new work is taken", statuses: &[200, 503], ..health },
         _ => Description { summary: "Whether the books are open", statuses: &[200, 503], ..health },
     }
 }
@@ -445,8 +484,12 @@ pub fn codes(route: &Route) -> Vec<Code> {
     codes.extend(EDGE_CODES.into_iter().filter(|code| match code {
         // Every body is read, also one that nobody asked for.
         Code::BodyUnreadable | Code::BodyTimeout | Code::BodyTooLarge => true,
-        Code::NotAcceptable | Code::InternalError | Code::Overloaded => true,
-        Code::MalformedJson | Code::UnknownField | Code::ValidationFailed | Code::UnsupportedMediaType => body.is_some(),
+        Code::NotAcceptable | Code::InternalError | Code::Overloaded | Code::TimeoutMalformed => true,
+        Code::DeadlineUnmeetable => has_books,
+        Code::RateLimited | Code::ConcurrencyLimited => route.class != Class::Process,
+        Code::MalformedJson | Code::UnknownField | Code::ValidationFailed | Code::UnsupportedMediaType => {
+            body.is_some()
+        }
         Code::MalformedProtobuf => matches!(route.takes, Takes::Message | Takes::MessageOrNothing | Takes::Batch),
         Code::IdempotencyKeyMissing => route.class == Class::Money,
         Code::IdempotencyKeyMalformed | Code::KeyInFlight | Code::KeyReused | Code::OutcomeUnknown => is_command,
@@ -454,7 +497,7 @@ pub fn codes(route: &Route) -> Vec<Code> {
         Code::InvalidParameter => is_api || !parameters.is_empty(),
         Code::JournalUnavailable | Code::JournalFull | Code::Draining | Code::Recovering => has_books,
         // Who may ask, and how often, is asked before what.
-        other => also.contains(other) || (is_api && matches!(other.facts().status, 401 | 403 | 429)),
+        other => also.contains(other) || (is_api && matches!(other.facts().status, 401 | 403)),
     }));
     codes
 }

@@ -3,9 +3,7 @@
 //! The OpenAPI document, the pages under `/docs` and the names that `fields=` knows come from here. Tests
 //! hold the tables to the code: what the parsers take, what the renderers write, and nothing else.
 
-use crate::config::{
-    BATCH_ITEMS_MAX, DESCRIPTION_CHARS_MAX, HOLD_SECONDS_MAX, NAME_CHARS_MAX,
-};
+use crate::config::{BATCH_ITEMS_MAX, DESCRIPTION_CHARS_MAX, HOLD_SECONDS_MAX, NAME_CHARS_MAX};
 use crate::domain::account::{ACCOUNT_TYPES, BALANCE_RULES, STATUSES};
 use crate::engine::view::TransferStatus;
 
@@ -139,14 +137,22 @@ pub const NEW_TRANSFER: Schema = takes(
     &[
         always("debit_account", Kind::AccountName, "The account on the debit side."),
         always("credit_account", Kind::AccountName, "The account on the credit side."),
-        always("amount", Kind::Amount, "In the accounts' currency; more decimals than it has are refused, not rounded."),
+        always(
+            "amount",
+            Kind::Amount,
+            "In the accounts' currency; more decimals than it has are refused, not rounded.",
+        ),
         sometimes("code", CODE, "Your own code; 0 when absent."),
         sometimes("external_id", Kind::ExternalId, "Your own id, unique for ever among transfers."),
         sometimes("effective_date", Kind::Date, "The business date when absent; never in a closed period."),
         sometimes("description", Kind::Text(DESCRIPTION_CHARS_MAX), "Free text."),
         sometimes("metadata", Kind::Metadata, "Your own pairs."),
         sometimes("pending", Kind::Flag, "Hold the amount instead of posting it."),
-        sometimes("expires_in_s", Kind::Whole { min: 1, max: HOLD_SECONDS_MAX }, "Life of the hold, seconds; only with `pending`."),
+        sometimes(
+            "expires_in_s",
+            Kind::Whole { min: 1, max: HOLD_SECONDS_MAX },
+            "Life of the hold, seconds; only with `pending`.",
+        ),
     ],
 );
 
@@ -165,10 +171,7 @@ pub const POST_ITEM: Schema = takes(
 pub const VOID_ITEM: Schema = takes(
     "VoidItem",
     "Voids a hold.",
-    &[
-        always("op", Kind::Exactly("void"), "What to do."),
-        always("transfer", Kind::TransferName, "Which hold."),
-    ],
+    &[always("op", Kind::Exactly("void"), "What to do."), always("transfer", Kind::TransferName, "Which hold.")],
 );
 
 /// The body of `POST /v1/transfers/batch`.
@@ -189,8 +192,11 @@ pub const NEW_POSTING: Schema = takes(
 );
 
 /// The body of `/reverse`.
-pub const NEW_REVERSAL: Schema =
-    takes("NewReversal", "Why a transfer is reversed.", &[always("reason", Kind::Text(DESCRIPTION_CHARS_MAX), "Not empty.")]);
+pub const NEW_REVERSAL: Schema = takes(
+    "NewReversal",
+    "Why a transfer is reversed.",
+    &[always("reason", Kind::Text(DESCRIPTION_CHARS_MAX), "Not empty.")],
+);
 
 /// The body of routes that take nothing.
 pub const NOTHING: Schema = takes("Nothing", "An empty object, or no body at all.", &[]);
@@ -224,7 +230,11 @@ pub const ACCOUNT_CHANGE: Schema = takes(
     &[
         sometimes("name", Kind::Text(NAME_CHARS_MAX), "`null` removes it."),
         sometimes("metadata", Kind::Metadata, "Replaces all pairs."),
-        sometimes("status", ACCOUNT_STATUS, "Frozen refuses new transfers, posts and reversals; only an empty account can be closed."),
+        sometimes(
+            "status",
+            ACCOUNT_STATUS,
+            "Frozen refuses new transfers, posts and reversals; only an empty account can be closed.",
+        ),
     ],
 );
 
@@ -336,7 +346,11 @@ pub const BATCH: Schema = gives(
         sometimes("dry_run", Kind::True, "Nothing was done."),
         sometimes_or_null("first", Kind::Id("tr_"), "With `Prefer: return=minimal`; `null` when nothing was accepted."),
         sometimes_or_null("last", Kind::Id("tr_"), "With `Prefer: return=minimal`; `null` when nothing was accepted."),
-        always("results", Kind::List(&RESULT, BATCH_ITEMS_MAX), "Item by item; with `Prefer: return=minimal` and in a dry run only the refused."),
+        always(
+            "results",
+            Kind::List(&RESULT, BATCH_ITEMS_MAX),
+            "Item by item; with `Prefer: return=minimal` and in a dry run only the refused.",
+        ),
     ],
 );
 
@@ -499,10 +513,7 @@ pub const OPERATION: Schema = gives(
 pub const CLOCK: Schema = gives(
     "Clock",
     "The wall clock's word was taken.",
-    &[
-        always("object", Kind::Exactly("clock"), "What this is."),
-        always("accepted", Kind::True, "It was."),
-    ],
+    &[always("object", Kind::Exactly("clock"), "What this is."), always("accepted", Kind::True, "It was.")],
 );
 
 /// The head of the journal's chain.

@@ -16,10 +16,7 @@ fn names() -> BTreeSet<&'static str> {
 struct Nobody;
 
 impl json::Resolver for Nobody {
-    fn account(
-        &self,
-        _: &str,
-    ) -> Result<Option<crate::domain::ids::AccountNo>, crate::engine::view::Unavailable> {
+    fn account(&self, _: &str) -> Result<Option<crate::domain::ids::AccountNo>, crate::engine::view::Unavailable> {
         Ok(None)
     }
     fn transfer(&self, _: &str) -> Result<Option<crate::domain::ids::Seq>, crate::engine::view::Unavailable> {

@@ -187,7 +187,9 @@ pub fn words_of(kind: Kind) -> String {
         Kind::Flag => "true or false".into(),
         Kind::True => "true".into(),
         Kind::Metadata => {
-            format!("object of strings: {METADATA_PAIRS_MAX} entries, keys {METADATA_KEY_CHARS_MAX}, values {METADATA_VALUE_CHARS_MAX}")
+            format!(
+                "object of strings: {METADATA_PAIRS_MAX} entries, keys {METADATA_KEY_CHARS_MAX}, values {METADATA_VALUE_CHARS_MAX}"
+            )
         }
         Kind::Object(schema) => schema.name.into(),
         Kind::List(schema, usize::MAX) => format!("list of {}", schema.name),

@@ -72,7 +72,8 @@ async fn run(
     let spent = Arc::new(Spent::default());
     let noted = Arc::clone(&spent);
     call.timing.mark(Stage::Parse);
-    let answer = engine.submit_bulk(move |core| prepare(core, &key_inputs, &sent, &noted, parse)).await;
+    let prepared = move |core: &Arc<Core>| prepare(core, &key_inputs, &sent, &noted, parse);
+    let answer = engine.submit_bulk(call.deadline, prepared).await;
     let mut answer = answer??;
     call.timing.mark_engine(&answer.stages);
     for (stage, us) in [(Stage::Idem, &spent.idem_us), (Stage::Parse, &spent.parse_us)] {

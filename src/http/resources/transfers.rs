@@ -18,9 +18,7 @@ use super::super::query::Query;
 use super::super::reply::Reply;
 use super::super::{proto, render};
 use super::Names;
-use super::answer::{
-    gives_protobuf, no_transfer, not_modified, of_answer, protobuf, transfer_etag, transfer_reply,
-};
+use super::answer::{gives_protobuf, no_transfer, not_modified, of_answer, protobuf, transfer_etag, transfer_reply};
 use super::expand::{self, ACCOUNTS_AND_TRANSFERS};
 
 /// `POST /v1/transfers`
@@ -167,8 +165,7 @@ impl Wanted {
 
 /// `GET /v1/transfers`
 pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
-    let query =
-        call.query(&["account", "date", "entry", "code", "limit", "starting_after", "fields", "expand[]"])?;
+    let query = call.query(&["account", "date", "entry", "code", "limit", "starting_after", "fields", "expand[]"])?;
     let shape = Shape::read(call, &query, &schemas::TRANSFER, Rows::In("data"), ACCOUNTS_AND_TRANSFERS)?;
     let wanted = Wanted::read(call, &query)?;
     let filter = TransferFilter { scope: wanted.scope(), code: wanted.code };
