@@ -308,7 +308,7 @@ async fn a_transfer_lives_its_life_in_protobuf() {
     let read = |said: &Said| messages::Transfer::decode(&*said.body).expect("our own message");
     let first = ask("POST", "/v1/transfers", "h", hold.encode_to_vec()).await;
     let again = ask("POST", "/v1/transfers", "h", hold.encode_to_vec()).await;
-    assert_eq!((again.body, again.header("idempotent-replayed")), (first.body.clone(), "true"));
+    assert_eq!((&again.body, again.header("idempotent-replayed")), (&first.body, "true"));
     let held = read(&first);
     let path = format!("/v1/transfers/{}", held.id.expect("an id"));
     let post = messages::Post { transfer: None, amount: Some("4".into()) };
@@ -371,7 +371,7 @@ async fn the_shipped_file_is_served_and_names_every_field() {
             }
         }
     }
-    in_file.retain(|field| !field.starts_with("syntax"));
+    in_file.retain(|field| !field.contains(".syntax="));
     in_code.retain(|field| !field.starts_with("BatchItem."));
     in_code.sort();
     in_file.sort();
@@ -394,7 +394,7 @@ async fn bodies_arrive_compressed_and_their_key_is_of_what_was_sent() {
             let first = server.send("POST", path, &headers, packed.clone()).await;
             assert!(first.status.is_success(), "{name} {path}: {:?}", first.body);
             let again = server.send("POST", path, &headers, packed).await;
-            assert_eq!((again.body, again.header("idempotent-replayed")), (first.body, "true"));
+            assert_eq!((&again.body, again.header("idempotent-replayed")), (&first.body, "true"));
             let plain = server.post(path, &key, body.to_owned()).await;
             assert_eq!(plain.brief(), "422 idempotency_key_reused", "other bytes");
         }
@@ -415,7 +415,7 @@ async fn answers_leave_compressed_and_say_so() {
     assert_eq!(inflate(Coding::Gzip, &packed.body, 1 << 20).expect("gzip"), plain.body);
     assert!(packed.header("server-timing").contains("compress;"), "{}", packed.header("server-timing"));
     let etag = packed.header("etag").to_owned();
-    assert_eq!(etag, plain.header("etag").replace("\"1-1\"", "\"1-1-gzip\""));
+    assert_eq!(etag, format!("{}-gzip\"", plain.header("etag").trim_end_matches('"')));
     let same = server.send("GET", &path, &[("if-none-match", &etag), ("accept-encoding", "gzip")], "").await;
     assert_eq!((same.status.as_u16(), same.header("etag")), (304, etag.as_str()));
     let changed = server.send("PATCH", &path, &[JSON, ("if-match", &etag)], r#"{"name":"x"}"#).await;

@@ -9,6 +9,7 @@
 //! 3. the shared parts: schemas, headers, the key of the caller.
 
 pub mod operations;
+mod requests;
 pub mod schemas;
 mod values;
 
