@@ -46,7 +46,9 @@ pub fn document() -> Json {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "The books of a small lender: a durable double-entry ledger. Every GET answers HEAD, every path \
                             OPTIONS. Answers above 1 KiB are compressed as Accept-Encoding likes (zstd, gzip, br); bodies \
-                            may be sent in gzip or zstd. Amounts are decimal strings. Every refusal is a problem document.",
+                            may be sent in gzip or zstd. Amounts are decimal strings. X-Request-Timeout-Ms is a deadline in \
+                            milliseconds, 0 to 3600000: work that cannot finish in time is refused before it begins \
+                            (503 deadline_unmeetable). Every refusal is a problem document.",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
@@ -157,11 +159,6 @@ fn header_parameters(route: &Route) -> Vec<Json> {
     if route.method == "PATCH" {
         let schema = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9]{1,18})?\")$" });
         headers.push(header("If-Match", false, "The `ETag` that you saw, or `\"<version>\"`.", schema));
-    }
-    if route.pattern.starts_with("/v1") {
-        let schema = json!({ "type": "integer", "minimum": 0, "maximum": crate::config::REQUEST_TIMEOUT_MS_MAX });
-        let about = "A deadline: work that cannot finish in time is refused before it begins.";
-        headers.push(header("X-Request-Timeout-Ms", false, about, schema));
     }
     if has_etag(route) {
         let schema = json!({ "type": "string" });
