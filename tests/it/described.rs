@@ -77,6 +77,7 @@ fn check_value(value: &Value, kind: Kind, place: &str) {
     let is_decimal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let fits = match kind {
         Kind::Text(max) => text().chars().count() <= max,
+        Kind::Filled(max) => (1..=max).contains(&text().chars().count()),
         Kind::Exactly(known) => text() == known,
         Kind::OneOf(names) => names().contains(&text()),
         Kind::Id(prefix) => text().starts_with(prefix) && text().len() == prefix.len() + 13,

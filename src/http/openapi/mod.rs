@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::domain::money::Currency;
+
 use super::problem::{Code, all_codes};
 use super::router::{Class, ROUTES, Route, Takes};
 use operations::{Gives, Parameter, Value, codes, describe};
@@ -121,7 +123,8 @@ fn query_parameter(parameter: &Parameter) -> Json {
         Value::At => json!({ "type": "string", "examples": ["2026-11-21", "2026-11-21T10:00:00Z"] }),
         Value::Limit => json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 50 }),
         Value::Whole => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
-        Value::Cursor | Value::Account | Value::Entry => json!({ "type": "string", "minLength": 1 }),
+        Value::Cursor | Value::Account => json!({ "type": "string", "minLength": 1 }),
+        Value::Entry => values::schema_of(Kind::Id("je_")),
         Value::OneOf(known) => names(known()),
         Value::Currency => values::schema_of(Kind::Currency),
         Value::Fields(row) => {
@@ -342,6 +345,8 @@ fn components() -> Json {
             schemas.insert(partial(schema.name), values::object(schema, true));
         }
     }
+    let codes: Vec<&str> = (0..=u8::MAX).filter_map(Currency::from_place).map(Currency::code).collect();
+    schemas.insert("Currency".into(), json!({ "type": "string", "description": "ISO 4217.", "enum": codes }));
     let mut names: Vec<&str> = all_codes().map(|code| code.facts().name).collect();
     names.sort_unstable();
     names.dedup();

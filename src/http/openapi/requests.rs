@@ -69,7 +69,7 @@ pub const NEW_POSTING: Schema = takes(
 pub const NEW_REVERSAL: Schema = takes(
     "NewReversal",
     "Why a transfer is reversed.",
-    &[always("reason", Kind::Text(DESCRIPTION_CHARS_MAX), "Not empty.")],
+    &[always("reason", Kind::Filled(DESCRIPTION_CHARS_MAX), "Why.")],
 );
 
 /// The body of routes that take nothing.
@@ -98,7 +98,9 @@ pub const NEW_ACCOUNTS: Schema = takes(
 );
 
 /// The body of `PATCH /v1/accounts/{id}`.
-pub const ACCOUNT_CHANGE: Schema = takes(
+pub const ACCOUNT_CHANGE: Schema = Schema { needs_one: true, ..CHANGE };
+
+const CHANGE: Schema = takes(
     "AccountChange",
     "What to change of an account; at least one field.",
     &[
@@ -125,6 +127,6 @@ pub const NEW_REOPENING: Schema = takes(
     "A closing to undo.",
     &[
         always("through", Kind::Date, "The day through which it closed."),
-        always("reason", Kind::Text(DESCRIPTION_CHARS_MAX), "Not empty."),
+        always("reason", Kind::Filled(DESCRIPTION_CHARS_MAX), "Why."),
     ],
 );

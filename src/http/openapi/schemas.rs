@@ -17,6 +17,8 @@ pub use super::requests::{
 pub enum Kind {
     /// Any text of at most so many characters.
     Text(usize),
+    /// The same, and not empty.
+    Filled(usize),
     /// Always this text.
     Exactly(&'static str),
     /// One of these.
@@ -98,6 +100,8 @@ pub struct Schema {
     pub fields: &'static [Field],
     /// Callers send it: what they may leave out may be `null`.
     pub is_request: bool,
+    /// At least one of its fields must be there.
+    pub needs_one: bool,
 }
 
 pub(super) const fn always(name: &'static str, kind: Kind, about: &'static str) -> Field {
@@ -117,11 +121,11 @@ const fn sometimes_or_null(name: &'static str, kind: Kind, about: &'static str) 
 }
 
 const fn gives(name: &'static str, about: &'static str, fields: &'static [Field]) -> Schema {
-    Schema { name, about, fields, is_request: false }
+    Schema { name, about, fields, is_request: false, needs_one: false }
 }
 
 pub(super) const fn takes(name: &'static str, about: &'static str, fields: &'static [Field]) -> Schema {
-    Schema { name, about, fields, is_request: true }
+    Schema { name, about, fields, is_request: true, needs_one: false }
 }
 
 const COUNT: Kind = Kind::Whole { min: 0, max: i64::MAX };

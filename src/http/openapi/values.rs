@@ -60,13 +60,17 @@ pub fn object(schema: &Schema, is_partial: bool) -> Json {
             required.push(field.name);
         }
     }
-    json!({
+    let mut json = json!({
         "type": "object",
         "description": schema.about,
         "required": required,
         "additionalProperties": false,
         "properties": properties,
-    })
+    });
+    if schema.needs_one {
+        json["minProperties"] = 1.into();
+    }
+    json
 }
 
 /// A row of which `fields` has left members out, in its place.
@@ -83,6 +87,7 @@ pub fn schema_of(kind: Kind) -> Json {
     match kind {
         Kind::Text(usize::MAX) => json!({ "type": "string" }),
         Kind::Text(max) => json!({ "type": "string", "maxLength": max }),
+        Kind::Filled(max) => json!({ "type": "string", "minLength": 1, "maxLength": max }),
         Kind::Exactly(text) => json!({ "const": text }),
         Kind::OneOf(names) => json!({ "type": "string", "enum": names() }),
         Kind::AccountName | Kind::TransferName => json!({ "type": "string", "maxLength": 256 }),
@@ -92,7 +97,7 @@ pub fn schema_of(kind: Kind) -> Json {
         Kind::ExternalId => json!({ "type": "string", "pattern": format!("^[!-~]{{1,{EXTERNAL_ID_CHARS_MAX}}}$") }),
         Kind::Amount => json!({ "type": "string", "pattern": "^(0|[1-9][0-9]*)(\\.[0-9]+)?$" }),
         Kind::SignedAmount => json!({ "type": "string", "pattern": "^-?(0|[1-9][0-9]*)(\\.[0-9]+)?$" }),
-        Kind::Currency => json!({ "type": "string", "pattern": "^[A-Z]{3}$" }),
+        Kind::Currency => reference("Currency"),
         Kind::Date => json!({ "type": "string", "format": "date" }),
         Kind::Instant => json!({ "type": "string", "format": "date-time" }),
         Kind::Seq => json!({ "type": "string", "pattern": "^[0-9]+$" }),
@@ -129,7 +134,7 @@ pub fn example_of(schema: &Schema) -> Json {
 
 fn example_value(field: &Field) -> Json {
     match field.kind {
-        Kind::Text(_) => match field.name {
+        Kind::Text(_) | Kind::Filled(_) => match field.name {
             "reason" => "typing error".into(),
             "name" => "Drawer 1".into(),
             "version" => env!("CARGO_PKG_VERSION").into(),
@@ -168,6 +173,7 @@ pub fn words_of(kind: Kind) -> String {
     match kind {
         Kind::Text(usize::MAX) => "text".into(),
         Kind::Text(max) => format!("text, at most {max} characters"),
+        Kind::Filled(max) => format!("text, 1 to {max} characters"),
         Kind::Exactly(text) => format!("\"{text}\""),
         Kind::OneOf(names) => names().join(", "),
         Kind::AccountName => "acct_… or ext:…".into(),
