@@ -333,7 +333,7 @@ async fn a_transfer_lives_its_life_in_protobuf() {
     };
     let said = ask("POST", "/v1/transfers/batch", "b", batch.encode_to_vec()).await;
     assert_eq!(messages::Batch::decode(&*said.body).expect("our own message").posted, 1);
-    let too_many = vec![0x12, 0].repeat(10_001);
+    let too_many = [0x12, 0].repeat(10_001);
     let said = server.send("POST", "/v1/transfers/batch", &[SENDS, ("idempotency-key", "m")], too_many).await;
     assert!(said.brief().starts_with("422"), "{:?}", said.body);
 }
@@ -498,8 +498,7 @@ async fn statements_and_transfers_are_asked_for_conditionally() {
 
 #[tokio::test]
 async fn listed_origins_may_ask() {
-    let server =
-        Server::with(&EdgeOptions { cors_origins: vec!["https://till.example".into()], ..EdgeOptions::default() });
+    let server = Server::with(&EdgeOptions { cors_origins: vec!["https://till.example".into()] });
     let preflight = [("origin", "https://till.example"), ("access-control-request-method", "POST")];
     let said = server.send("OPTIONS", "/v1/transfers", &preflight, "").await;
     assert_eq!((said.brief().as_str(), said.header("access-control-allow-origin")), ("204", "https://till.example"));

@@ -138,7 +138,6 @@ const PLAIN: Description = Description {
 
 /// What is said about an operation.
 #[must_use]
-#[expect(clippy::match_same_arms, reason = "one arm per chapter reads as a table of contents")]
 pub fn describe(operation: Operation) -> Description {
     use Operation as Op;
     match operation {
@@ -483,9 +482,13 @@ pub fn codes(route: &Route) -> Vec<Code> {
     let has_books = is_api && route.operation != Operation::GetOperation;
     codes.extend(EDGE_CODES.into_iter().filter(|code| match code {
         // Every body is read, also one that nobody asked for.
-        Code::BodyUnreadable | Code::BodyTimeout | Code::BodyTooLarge => true,
-        Code::NotAcceptable | Code::InternalError | Code::Overloaded | Code::TimeoutMalformed => true,
-        Code::DeadlineUnmeetable => has_books,
+        Code::BodyUnreadable
+        | Code::BodyTimeout
+        | Code::BodyTooLarge
+        | Code::NotAcceptable
+        | Code::InternalError
+        | Code::Overloaded
+        | Code::TimeoutMalformed => true,
         Code::RateLimited | Code::ConcurrencyLimited => route.class != Class::Process,
         Code::MalformedJson | Code::UnknownField | Code::ValidationFailed | Code::UnsupportedMediaType => {
             body.is_some()
@@ -495,7 +498,9 @@ pub fn codes(route: &Route) -> Vec<Code> {
         Code::IdempotencyKeyMalformed | Code::KeyInFlight | Code::KeyReused | Code::OutcomeUnknown => is_command,
         Code::UnknownParameter => is_api,
         Code::InvalidParameter => is_api || !parameters.is_empty(),
-        Code::JournalUnavailable | Code::JournalFull | Code::Draining | Code::Recovering => has_books,
+        Code::JournalUnavailable | Code::JournalFull | Code::DeadlineUnmeetable | Code::Draining | Code::Recovering => {
+            has_books
+        }
         // Who may ask, and how often, is asked before what.
         other => also.contains(other) || (is_api && matches!(other.facts().status, 401 | 403)),
     }));

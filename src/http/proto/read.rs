@@ -139,11 +139,11 @@ fn item_of(
         ItemOperation::Transfer(transfer) => (wire_of(transfer), None),
         ItemOperation::Post(post) => {
             let amount = post.amount.as_deref().map(|amount| Amount(Decimal::parse(amount)));
-            let wire = Wire { op: said("post"), transfer: borrowed(&post.transfer), amount, ..Wire::default() };
+            let wire = Wire { op: Some(said("post")), transfer: borrowed(&post.transfer), amount, ..Wire::default() };
             (Some(wire), Some(order_of("post", &post.transfer, &post.amount)))
         }
         ItemOperation::Void(void) => {
-            let wire = Wire { op: said("void"), transfer: borrowed(&void.transfer), ..Wire::default() };
+            let wire = Wire { op: Some(said("void")), transfer: borrowed(&void.transfer), ..Wire::default() };
             (Some(wire), Some(order_of("void", &void.transfer, &None)))
         }
     };
@@ -160,8 +160,8 @@ fn item_of(
     Ok(json::slow_item(tree, format!("/transfers/{index}"), resolver, errors)?)
 }
 
-fn said(word: &'static str) -> Option<Text<'static>> {
-    Some(Text(Cow::Borrowed(word)))
+fn said(word: &'static str) -> Text<'static> {
+    Text(Cow::Borrowed(word))
 }
 
 fn borrowed(text: &Option<String>) -> Option<Text<'_>> {
