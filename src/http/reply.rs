@@ -106,10 +106,14 @@ impl Reply {
 
     /// Takes the body away and leaves its length: the answer to a `HEAD`. A stream ends at its writer's next part.
     pub fn drop_body(&mut self) {
-        if let Payload::Whole(Some(bytes)) = &self.body {
-            self.length = Some(bytes.len() as u64);
+        match &self.body {
+            Payload::Whole(bytes) => {
+                self.length = bytes.as_ref().map(|bytes| bytes.len() as u64);
+                self.body = Payload::Whole(None);
+            }
+            // A stream that has ended, since its length is as unknown as before.
+            Payload::Parts(_) => self.body = Payload::Parts(tokio::sync::mpsc::channel(1).1),
         }
-        self.body = Payload::Whole(None);
     }
 
     /// "You have it already."

@@ -26,7 +26,13 @@ use operations::{Gives, Parameter, Value, codes, describe};
 pub use schemas::{Field, Kind, Need, Schema};
 pub use values::{example_of, words_of};
 
-/// The document as the binary serves it and the repository keeps it.
+/// The document as the binary serves it: no spaces for machines.
+#[must_use]
+pub fn served() -> String {
+    document().to_string()
+}
+
+/// The document as the repository keeps it: a line for every fact.
 #[must_use]
 pub fn text() -> String {
     let mut text = format!("{:#}", document());
@@ -38,8 +44,10 @@ pub fn text() -> String {
 #[must_use]
 pub fn document() -> Json {
     let mut paths: BTreeMap<&str, Map<String, Json>> = BTreeMap::new();
+    let mut refusals = Refusals::default();
     for route in ROUTES {
-        paths.entry(route.pattern).or_default().insert(route.method.to_lowercase(), operation(route));
+        let operation = operation(route, &mut refusals);
+        paths.entry(route.pattern).or_default().insert(route.method.to_lowercase(), operation);
     }
     json!({
         "openapi": "3.1.0",
@@ -60,6 +68,7 @@ pub fn document() -> Json {
         "components": {
             "schemas": components(),
             "headers": headers(),
+            "responses": refusals.0.into_iter().map(|(name, _, json)| (name, json)).collect::<Map<_, _>>(),
             "securitySchemes": { "key": {
                 "type": "http", "scheme": "bearer", "bearerFormat": "mk_…",
                 "description": "An API key. While no key exists, callers on loopback need none.",
@@ -86,7 +95,25 @@ pub(super) fn names_of(fields: &[Field], name: &str) -> Vec<&'static str> {
     if let Some(Kind::OneOf(names)) = kind { names() } else { Vec::new() }
 }
 
-fn operation(route: &Route) -> Json {
+/// Refusals that routes share, each once: its name, its status, itself.
+#[derive(Default)]
+struct Refusals(Vec<(String, u16, Json)>);
+
+impl Refusals {
+    /// A reference to a refusal, which gets the next free name of its status when it is new.
+    fn reference(&mut self, status: u16, refusal: Json) -> Json {
+        let known = self.0.iter().find(|(_, _, json)| *json == refusal).map(|(name, ..)| name.clone());
+        let name = known.unwrap_or_else(|| {
+            let number = self.0.iter().filter(|(_, known, _)| *known == status).count() + 1;
+            let name = format!("Refused{status}-{number}");
+            self.0.push((name.clone(), status, refusal));
+            name
+        });
+        json!({ "$ref": format!("#/components/responses/{name}") })
+    }
+}
+
+fn operation(route: &Route, refusals: &mut Refusals) -> Json {
     let about = describe(route.operation);
     let mut parameters: Vec<Json> = Vec::new();
     if let Some(hole) = route.pattern.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(hole, _)| hole) {
@@ -101,7 +128,7 @@ fn operation(route: &Route) -> Json {
         "tags": [about.tag],
         "summary": about.summary,
         "parameters": parameters,
-        "responses": responses(route),
+        "responses": responses(route, refusals),
     });
     if !about.about.is_empty() {
         operation["description"] = about.about.into();
@@ -196,7 +223,7 @@ fn protobuf(message: &str) -> Json {
     json!({ "schema": { "type": "string", "contentMediaType": super::negotiate::PROTOBUF, "description": about } })
 }
 
-fn responses(route: &Route) -> Json {
+fn responses(route: &Route, refusals: &mut Refusals) -> Json {
     let about = describe(route.operation);
     let mut responses: BTreeMap<String, Json> = BTreeMap::new();
     for status in about.statuses {
@@ -232,9 +259,15 @@ fn responses(route: &Route) -> Json {
     }
     for (status, codes) in by_status {
         let problem = problem(route, status, &codes);
-        let known = responses.entry(status.to_string()).or_insert_with(|| problem.clone());
-        // A health check that fails and a problem have one status.
-        known["content"]["application/problem+json"] = problem["content"]["application/problem+json"].clone();
+        match responses.get_mut(&status.to_string()) {
+            // A health check that fails and a problem have one status.
+            Some(known) => {
+                known["content"]["application/problem+json"] = problem["content"]["application/problem+json"].clone();
+            }
+            None => {
+                responses.insert(status.to_string(), refusals.reference(status, problem));
+            }
+        }
     }
     json!(responses)
 }
@@ -291,7 +324,7 @@ fn problem(route: &Route, status: u16, codes: &[Code]) -> Json {
     let example = first.map(|facts| {
         json!({
             "type": format!("/problems/{}", facts.name), "title": facts.title, "status": status, "detail": "…",
-            "instance": route.pattern, "code": facts.name, "request_id": "req_0000000000001", "retryable": facts.retryable,
+            "instance": "/v1/transfers", "code": facts.name, "request_id": "req_0000000000001", "retryable": facts.retryable,
         })
     });
     json!({

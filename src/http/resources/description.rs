@@ -38,7 +38,7 @@ static PROTO: OnceLock<Page> = OnceLock::new();
 /// `GET /openapi.json`, `/docs`, `/docs/style.css`, `/proto/munim.v1.proto`
 pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     let (place, make): (&'static OnceLock<Page>, fn() -> Page) = match call.route.operation {
-        Operation::GetOpenapi => (&OPENAPI, || Page::of("application/json", openapi::text())),
+        Operation::GetOpenapi => (&OPENAPI, || Page::of("application/json", openapi::served())),
         Operation::GetDocs => (&DOCS, || Page::of("text/html; charset=utf-8", docs::reference_page())),
         Operation::GetDocsStyle => (&STYLE, || Page::of("text/css; charset=utf-8", docs::STYLE.to_owned())),
         _ => (&PROTO, || Page::of("text/plain; charset=utf-8", proto::SCHEMA.to_owned())),
