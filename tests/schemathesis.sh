@@ -4,7 +4,8 @@
 # Exit: 0 nothing found, 1 something found, 77 NOT RUN (no python3 or the package cannot be installed).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary=${MUNIM_BINARY:-target/release/munim}
+root=$PWD
+binary=${MUNIM_BINARY:-$root/target/release/munim}
 examples=${MUNIM_SCHEMATHESIS_EXAMPLES:-60}
 work=$(mktemp -d)
 server=
@@ -22,7 +23,7 @@ if [[ ! -x $binary ]]; then
   exit 77
 fi
 # A venv that stays in the build folder is made once.
-venv=target/schemathesis
+venv=$root/target/schemathesis
 if [[ ! -x $venv/bin/schemathesis ]]; then
   if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check 'schemathesis>=4,<5'; } >"$work/pip.log" 2>&1; then
     echo "NOT RUN: schemathesis could not be installed: $(tail -n 1 "$work/pip.log")"
@@ -61,7 +62,9 @@ post /v1/accounts b '{"external_id":"SALES-1","currency":"INR","type":"income"}'
 post /v1/transfers t '{"debit_account":"ext:CASH-1","credit_account":"ext:SALES-1","amount":"1.50"}'
 
 status=0
-"$venv/bin/schemathesis" --config-file tests/schemathesis.toml run "$url/openapi.json" \
+# It keeps what it learned where it runs: that goes away with the rest.
+cd "$work"
+"$venv/bin/schemathesis" --config-file "$root/tests/schemathesis.toml" run "$url/openapi.json" \
   --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
   --phases examples,coverage,fuzzing --max-examples "$examples" --generation-deterministic --no-color \
   "${auth[@]}" >"$work/report" 2>&1 || status=$?
