@@ -431,8 +431,11 @@ pub const STATUS: Schema = gives(
         always("block_cache_misses", COUNT, "Since the start."),
         always("text_cache_hits", COUNT, "Since the start."),
         always("text_cache_misses", COUNT, "Since the start."),
+        always("scrub_passes", COUNT, "Whole readings of the sealed segments since the start."),
+        always("scrub_blocks", COUNT, "Blocks read again since the start."),
         always("chain_head", Kind::Object(&CHAIN_HEAD), "The newest durable block."),
         always("clock_suspect", Kind::Flag, "The wall clock jumped and was not believed."),
+        or_null("scrub_damage", Kind::Text(usize::MAX), "The first damage that a reading found."),
         or_null("trouble", Kind::Text(64), "Why new work is refused, if it is."),
     ],
 );

@@ -139,7 +139,7 @@ fn example_value(field: &Field) -> Json {
             "name" => "Drawer 1".into(),
             "version" => env!("CARGO_PKG_VERSION").into(),
             "hash" => "0".repeat(64).into(),
-            "error" | "trouble" => Json::Null,
+            "error" | "trouble" | "scrub_damage" => Json::Null,
             _ => "…".into(),
         },
         Kind::Exactly(text) => text.into(),
