@@ -29,9 +29,9 @@ use tokio::task::JoinHandle;
 use crate::disk::{DelayDisk, Disk};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
-use crate::http::Edge;
 use crate::http::accept::AcceptLimits;
 use crate::http::tls::watch_files;
+use crate::http::{Edge, EdgeOptions};
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
 use super::listen::{ListenArgs, ListenError, Sockets, plain};
@@ -82,6 +82,10 @@ pub struct ServeArgs {
     /// Threads that serve connections (default: the number of cores).
     #[arg(long, env = "MUNIM_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+    /// An origin whose pages may ask this server from a browser, such as https://till.example; several by
+    /// commas, none by default.
+    #[arg(long = "cors-origin", env = "MUNIM_CORS_ORIGIN", value_delimiter = ',', value_parser = crate::http::cors::parse_origin)]
+    pub cors_origins: Vec<String>,
     /// Log as text or JSON lines, on stderr.
     #[arg(long, env = "MUNIM_LOG_FORMAT", default_value = "text")]
     pub log_format: crate::telemetry::LogFormat,
@@ -156,7 +160,7 @@ pub fn serve(
     let runtimes = Runtimes::start(workers)?;
     let inside = runtimes.main().enter();
     let (closing, closed) = watch::channel(false);
-    let edge = Edge::new();
+    let edge = Edge::with(&EdgeOptions { cors_origins: args.cors_origins.clone() });
     let sockets = Sockets::take(args.listen)?;
     // Their clients waited in a queue, or at a balancer, for one server to follow the other.
     if sockets.are_handed_over || args.wait_for_lock > 0 {

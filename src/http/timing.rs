@@ -27,9 +27,11 @@ pub enum Stage {
     Wake,
     /// From the answer to bytes.
     Render,
+    /// From bytes to fewer bytes.
+    Compress,
 }
 
-const STAGES: [(Stage, &str); 7] = [
+const STAGES: [(Stage, &str); 8] = [
     (Stage::Accept, "accept"),
     (Stage::Limit, "limit"),
     (Stage::Idem, "idem"),
@@ -37,6 +39,7 @@ const STAGES: [(Stage, &str); 7] = [
     (Stage::Read, "read"),
     (Stage::Wake, "wake"),
     (Stage::Render, "render"),
+    (Stage::Compress, "compress"),
 ];
 
 /// The stages of one request so far.
@@ -140,14 +143,14 @@ mod tests {
     #[test]
     fn stages_are_shown_in_order_with_three_decimals() {
         let mut timing = Timing::start();
-        timing.spent_ns = [1_234_567, 0, 20_400, 0, 0, 1_600, 999_500];
+        timing.spent_ns = [1_234_567, 0, 20_400, 0, 0, 1_600, 999_500, 1_000];
         let engine = Stages { queue_us: 5, decide_us: 12, journal_us: 50_001, group: 37 };
         let text = String::from_utf8(timing.header(Some(&engine))).unwrap();
         let (stages, total) = text.rsplit_once(", ").unwrap();
         assert_eq!(
             stages,
             "accept;dur=1.235, idem;dur=0.020, queue;dur=0.005, decide;dur=0.012, \
-             journal;desc=\"batch=37\";dur=50.001, wake;dur=0.002, render;dur=1.000"
+             journal;desc=\"batch=37\";dur=50.001, wake;dur=0.002, render;dur=1.000, compress;dur=0.001"
         );
         assert!(total.starts_with("total;dur="), "{total}");
         let bare = String::from_utf8(timing.header(None)).unwrap();

@@ -12,7 +12,7 @@ use munim::engine::view::Unavailable;
 use munim::engine::{Engine, EngineOptions};
 use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
 use munim::http::peer::Peer;
-use munim::http::{Books, Edge};
+use munim::http::{Books, Edge, EdgeOptions};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -80,12 +80,21 @@ impl Server {
         Server::over(folder)
     }
 
+    /// A server of an operator who decided otherwise.
+    pub fn with(options: &EdgeOptions) -> Server {
+        Server::over_with(tempfile::tempdir().expect("a folder"), options)
+    }
+
     fn over(folder: tempfile::TempDir) -> Server {
+        Server::over_with(folder, &EdgeOptions::default())
+    }
+
+    fn over_with(folder: tempfile::TempDir, edge_options: &EdgeOptions) -> Server {
         let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).expect("the folder is free"));
         let mut options = EngineOptions::default();
         options.journal.segment_bytes = 4 << 20;
         let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
-        let edge = Edge::new();
+        let edge = Edge::with(edge_options);
         let content = Arc::new(Content);
         edge.open(Books { engine: Arc::clone(&engine), verifier: Arc::clone(&content) as _, exporter: content });
         Server { edge, engine: Some(engine), folder: Some(folder) }
@@ -111,6 +120,7 @@ impl Server {
         assert!(said.header("request-id").starts_with("req_"), "every answer has its request's id");
         assert!(said.header("server-timing").contains("total;dur="), "every answer accounts for its time");
         assert_ne!(said.status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {:?}", said.body);
+        crate::described::check(method, path, &said);
         said
     }
 

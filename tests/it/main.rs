@@ -1,15 +1,18 @@
 //! All integration tests of Munim in one binary: linking it once is cheaper than once per file.
 
 mod concurrency;
+mod described;
 mod domain_books;
 mod domain_effects;
 mod domain_model;
 mod domain_refusals;
 mod engine;
 mod fire;
+mod formats;
 mod http_contract;
 mod http_edge;
 mod kill9;
 mod naive_books;
+mod routes;
 mod sockets;
 mod tidy;

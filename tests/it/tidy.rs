@@ -82,6 +82,11 @@ pub const FOLDERS: [Folder; 12] = [
             "ring",
             // The future around each request, which must not hold it twice.
             "pin_project_lite",
+            // Bodies in other formats and codings.
+            "prost",
+            "zstd",
+            "flate2",
+            "brotli",
         ],
     },
     Folder { name: "cli", imports: &["*"], names: &["*"] },

@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 use crate::engine::command::{Command, Origin};
 use crate::engine::view::{Answer, Unavailable};
 
+use super::super::compress::Coding;
 use super::super::idempotency::{Asked, LOCAL_OWNER, idempotency_key};
 use super::super::json::BatchForm;
 use super::super::peer::Peer;
@@ -33,9 +34,13 @@ pub struct Call<'r> {
     pub route: &'static Route,
     /// The segment that fills the route's hole, percent-encoded.
     pub hole: Option<&'r str>,
-    /// The raw body.
+    /// The body; that of a batch still in its coding.
     pub body: Bytes,
-    /// The shape of a batch body.
+    /// The body as it was sent, where [`Call::body`] was inflated.
+    pub raw: Option<Bytes>,
+    /// The coding in which the body was sent.
+    pub coding: Option<Coding>,
+    /// The format of the body.
     pub form: BatchForm,
     /// The media type to answer with.
     pub gives: &'static str,
@@ -91,7 +96,8 @@ impl<'r> Call<'r> {
     pub fn origin(&mut self, dry_run: bool) -> Outcome<Origin> {
         let uri = &self.head.uri;
         let place = Place { path: uri.path(), query: uri.query().unwrap_or_default() };
-        let origin = origin(&self.head.headers, &place, self.route, &self.body, self.request, dry_run);
+        let body = self.raw.as_ref().unwrap_or(&self.body);
+        let origin = origin(&self.head.headers, &place, self.route, body, self.request, dry_run);
         self.timing.mark(Stage::Idem);
         Ok(Origin { deadline: self.deadline, ..origin? })
     }

@@ -4,7 +4,9 @@ mod accounts;
 mod answer;
 mod batches;
 mod books;
+mod description;
 mod entries;
+mod expand;
 mod export;
 mod health;
 mod operations;
@@ -78,6 +80,14 @@ pub enum Operation {
     ListProblems,
     /// `GET /problems/{code}`
     GetProblem,
+    /// `GET /openapi.json`
+    GetOpenapi,
+    /// `GET /docs`
+    GetDocs,
+    /// `GET /docs/style.css`
+    GetDocsStyle,
+    /// `GET /proto/munim.v1.proto`
+    GetProto,
 }
 
 /// Hands a request to its handler. The four busiest run in this future; the others in a box, so that
@@ -125,6 +135,9 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::GetStartupz => health::startupz(call),
         Operation::ListProblems => health::problems(call),
         Operation::GetProblem => health::problem(call),
+        Operation::GetOpenapi | Operation::GetDocs | Operation::GetDocsStyle | Operation::GetProto => {
+            description::get(call).await
+        }
     }
 }
 
