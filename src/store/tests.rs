@@ -197,6 +197,7 @@ fn meta(accounts: u32) -> Meta {
         day_runs: vec![(Day(20_000), Seq(1)), (Day(20_001), Seq(9_000))],
         gl_keys: vec![GlKey { currency: Currency::INR, code: 1_001, account_type: AccountType::Asset }],
         accounts,
+        api_keys: vec![Box::from([1u8, 2].as_slice()), Box::from([].as_slice())],
     }
 }
 
