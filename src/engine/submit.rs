@@ -505,7 +505,7 @@ impl Placed {
     fn last(self) -> Seq {
         if let Placed::At(at) = self { at.last } else { Seq::NONE }
     }
-    fn moment(self) -> crate::domain::ids::Moment {
+    fn moment(self) -> Moment {
         match self {
             Placed::At(at) => at.moment,
             Placed::Nowhere(rules) => rules.now,
@@ -581,7 +581,7 @@ fn batch_reply(mut reply: BatchReply, entries: &[Located]) -> BatchReply {
     reply
 }
 
-fn period_of(entry: &Entry, seq: Seq, at: crate::domain::ids::Moment) -> Periods {
+fn period_of(entry: &Entry, seq: Seq, at: Moment) -> Periods {
     let (through, reopened_because) = match entry {
         Entry::PeriodClosed { through } => (Some(*through), None),
         Entry::PeriodReopened { through, reason } => (*through, Some(reason.clone())),

@@ -1,7 +1,9 @@
 //! An answer before it is headers and bytes, and how it becomes them.
 
 use bytes::Bytes;
-use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 
 use crate::domain::ids::{IdKind, Seq, write_id};
@@ -44,6 +46,8 @@ pub struct Reply {
     pub next: Option<String>,
     /// `Allow`.
     pub allow: Option<String>,
+    /// `WWW-Authenticate`.
+    pub authenticate: Option<&'static str>,
     /// `Retry-After`, seconds.
     pub retry_after_s: Option<u32>,
     /// The engine's share of the time.
@@ -70,6 +74,7 @@ impl Reply {
             location: None,
             next: None,
             allow: None,
+            authenticate: None,
             retry_after_s: None,
             stages: None,
         }
@@ -95,6 +100,7 @@ impl Reply {
         reply.as_of = problem.as_of;
         reply.replayed = problem.replayed;
         reply.allow.clone_from(&problem.allow);
+        reply.authenticate = problem.authenticate;
         reply.retry_after_s = problem.retry_after_s.or_else(|| problem.code.retry_after_s());
         reply.stages = problem.stages;
         reply
@@ -132,6 +138,9 @@ impl Reply {
         if let Some(standing) = standing {
             insert(headers, RATE_LIMIT_POLICY, standing.policy());
             insert(headers, RATE_LIMIT, standing.standing());
+        }
+        if let Some(challenge) = self.authenticate {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, seconds.into());

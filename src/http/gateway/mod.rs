@@ -5,6 +5,8 @@
 //! | id | a number for the request, the clock starts | 0.1 |
 //! | route | method and path → route; 404, 405 | 0.2 |
 //! | opening | only while the books are being opened, after a restart: the request waits | 0 |
+//! | auth | whose key, and whether it allows the route; 401, 403 | 0.5 |
+//! | limit | rate and concurrency of the key and the address; 429 | 0.3 |
 //! | negotiate | `Accept` → media type; 406 | 0.2 |
 //! | accept | the body, bounded in size, time and memory; 408, 413, then 415 | 1 |
 //! | idem | key and fingerprint; 400 | 1 |
@@ -13,13 +15,14 @@
 //! | wake | from durable to this task running again | the scheduler's |
 //! | render | view → bytes, headers | 1 |
 //!
-//! Authentication and limits will stand between route and negotiate, compression after render; each
-//! is one call in [`Edge::answer`]. Every stage is measured and shown in `Server-Timing`.
+//! Each stage is one call in [`Edge::answer`], its code in a file of its own. Every stage is measured and shown in `Server-Timing`.
 
 mod call;
 mod deadline;
+pub mod identity;
 pub mod limit;
 mod opening;
+pub mod token;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,12 +34,11 @@ use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
-use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, KEY_LIMIT, RateLimit};
+use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
 use crate::engine::Engine;
 
 use super::body::{BodyBudget, Payload, Reserved, read_body};
 use super::hooks::{Exporter, Verifier};
-use super::idempotency::LOCAL_OWNER;
 use super::negotiate::{accepted, check_content_type};
 use super::operations::Operations;
 use super::peer::Peer;
@@ -48,8 +50,10 @@ use super::router::{Class, Found, Route, Takes, find};
 use super::timing::{Stage, Timing};
 
 use deadline::deadline;
+use identity::{Caller, Refusals};
 use limit::{Admitted, Limits, Standing};
 use opening::Opening;
+use token::Tokens;
 
 pub use call::{Call, KeyInputs};
 
@@ -62,6 +66,8 @@ pub struct Books {
     pub verifier: Arc<dyn Verifier>,
     /// Writes them out.
     pub exporter: Arc<dyn Exporter>,
+    /// Tells the tokens of their API keys.
+    pub tokens: Tokens,
 }
 
 /// The edge of one process.
@@ -73,6 +79,8 @@ pub struct Edge {
     started: Instant,
     request_ids: RequestIds,
     limits: Limits,
+    /// What was refused for want of identity, rights or moderation.
+    pub refusals: Refusals,
     batch_bodies: Arc<BodyBudget>,
     /// Background operations.
     pub operations: Operations,
@@ -89,6 +97,7 @@ impl Edge {
             started: Instant::now(),
             request_ids: RequestIds::new(),
             limits: Limits::new(),
+            refusals: Refusals::default(),
             batch_bodies: Arc::default(),
             operations: Operations::default(),
         })
@@ -143,6 +152,7 @@ impl Edge {
             Ok(reply) => reply,
             Err(problem) => {
                 standing = standing.or(problem.standing);
+                self.refusals.note(&problem, peer, id, self.uptime_s());
                 Reply::problem(&problem, head.uri.path(), id)
             }
         };
@@ -176,8 +186,14 @@ impl Edge {
             // In a box: it happens once in a process's life, and would lie in every request's future.
             Box::pin(self.opening.wait(route.operation, || self.books.get().is_some())).await;
         }
+        let caller = self.identify(&head.headers, route, peer)?;
+        if let Err(problem) = caller.check(route) {
+            self.audit(&caller, route, &problem, id);
+            return Err(problem);
+        }
+        timing.mark(Stage::Auth);
         let address = (!peer.is_loopback).then_some(peer.ip);
-        let _admitted = self.limit(route, LOCAL_OWNER, &KEY_LIMIT, address, standing)?;
+        let _admitted = self.limit(route, &caller, address, standing)?;
         timing.mark(Stage::Limit);
         let deadline = deadline(&head.headers, timing.started())?;
         let gives = accepted(&head.headers, route.gives)?;
@@ -187,23 +203,27 @@ impl Edge {
         let body = read_body(body, bytes_max, reserved.as_mut()).await?;
         let form = check_content_type(&head.headers, route.takes, &body)?;
         timing.mark(Stage::Accept);
-        let mut call = Call { edge: self, peer, head, route, hole, body, form, gives, request: id, deadline, timing };
-        resources::dispatch(&mut call).await
+        let mut call =
+            Call { edge: self, caller, peer, head, route, hole, body, form, gives, request: id, deadline, timing };
+        let answered = resources::dispatch(&mut call).await;
+        if let Err(problem) = &answered {
+            self.audit(&call.caller, route, problem, id);
+        }
+        answered
     }
 
     /// The stage `limit`. What is about the process is not counted: a monitor must get through when nobody else does.
     fn limit(
         &self,
         route: &Route,
-        owner: u64,
-        limit: &RateLimit,
+        caller: &Caller,
         address: Option<IpAddr>,
         standing: &mut Option<Standing>,
     ) -> Outcome<Option<Admitted>> {
         if route.class == Class::Process {
             return Ok(None);
         }
-        let admitted = self.limits.enter(owner, limit, address)?;
+        let admitted = self.limits.enter(caller.owner, &caller.limit(), address)?;
         *standing = Some(admitted.standing);
         Ok(Some(admitted))
     }
