@@ -9,6 +9,7 @@ pub mod export;
 pub mod folder;
 pub mod hooks;
 pub mod import;
+pub mod keys;
 pub mod listen;
 pub mod process_limits;
 pub mod serve;
@@ -44,6 +45,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Measure this machine with Munim on it.
     Bench(bench::BenchArgs),
+    /// Make, show, rotate and revoke API keys.
+    Keys(keys::KeysArgs),
     /// Look after the clock.
     Clock(clock::ClockArgs),
     /// Make the demo's CSV files anew from their seed.
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
         },
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Keys(args) => keys::run(&args),
         Command::Clock(args) => clock::run(&args),
         Command::DemoData(args) => match demo_data::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
