@@ -166,7 +166,8 @@ pub fn serve(
     }
     let open = sockets.open(&args.sockets, &args.data)?;
     let plain = plain(&args.sockets);
-    let serving = crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), args.limits(), closed);
+    let serving =
+        crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), args.limits(), closed);
     let mut serving = tokio::spawn(serving);
     let asking = tokio::spawn(service_manager::ask_for_time("opening the books"));
     let (engine, tokens) = match open_books(disk, args) {

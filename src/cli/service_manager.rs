@@ -42,11 +42,8 @@ pub async fn feed_watchdog(engine: Arc<Engine>) {
     loop {
         let status = engine.status();
         // Books that refuse (a full disk, a failed journal) still answer reads, and a restart would not mend them.
-        let seen = Seen {
-            appended: status.appended_seq.0,
-            durable: status.durable_seq.0,
-            refuses: status.trouble.is_some(),
-        };
+        let seen =
+            Seen { appended: status.appended_seq.0, durable: status.durable_seq.0, refuses: status.trouble.is_some() };
         if progress.is_made(seen) {
             tell(&[NotifyState::Watchdog]);
         } else {

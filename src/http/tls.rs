@@ -245,7 +245,10 @@ mod tests {
     }
 
     /// Shakes hands once over loopback: what was agreed, and the client's fingerprint at the server.
-    async fn shake(front: &Arc<TlsFront>, client: Arc<ClientConfig>) -> io::Result<(Option<Vec<u8>>, Option<[u8; 32]>)> {
+    async fn shake(
+        front: &Arc<TlsFront>,
+        client: Arc<ClientConfig>,
+    ) -> io::Result<(Option<Vec<u8>>, Option<[u8; 32]>)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let front = Arc::clone(front);
@@ -331,11 +334,15 @@ mod tests {
             let mut there: Connection = server.into();
             for _ in 0..4 {
                 let mut wire = Vec::new();
-                while here.wants_write() { here.write_tls(&mut wire).unwrap(); }
+                while here.wants_write() {
+                    here.write_tls(&mut wire).unwrap();
+                }
                 there.read_tls(&mut &wire[..]).unwrap();
                 there.process_new_packets().unwrap();
                 let mut wire = Vec::new();
-                while there.wants_write() { there.write_tls(&mut wire).unwrap(); }
+                while there.wants_write() {
+                    there.write_tls(&mut wire).unwrap();
+                }
                 here.read_tls(&mut &wire[..]).unwrap();
                 here.process_new_packets().unwrap();
             }

@@ -283,7 +283,10 @@ async fn an_edge_without_books_says_that_it_recovers() {
     let edge = munim::http::Edge::new();
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/startupz", 503), ("/v1/status", 503)] {
         let request = hyper::Request::get(path).body(Empty::<bytes::Bytes>::new()).unwrap();
-        let (head, body) = std::sync::Arc::clone(&edge).handle(request, &std::sync::Arc::new(munim::http::peer::Peer::local())).await.into_parts();
+        let (head, body) = std::sync::Arc::clone(&edge)
+            .handle(request, &std::sync::Arc::new(munim::http::peer::Peer::local()))
+            .await
+            .into_parts();
         assert_eq!(head.status, status, "{path}");
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         assert_eq!(text.contains("recovering"), status == 503, "{text}");

@@ -11,4 +11,5 @@ mod http_contract;
 mod http_edge;
 mod kill9;
 mod naive_books;
+mod sockets;
 mod tidy;

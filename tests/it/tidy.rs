@@ -95,6 +95,8 @@ pub const FOLDERS: [Folder; 12] = [
             "tokio_rustls",
             "rcgen",
             "ring",
+            // The future around each request, which must not hold it twice.
+            "pin_project_lite",
         ],
     },
     Folder { name: "cli", imports: &["*"], names: &["*"] },

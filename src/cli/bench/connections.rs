@@ -180,10 +180,7 @@ fn others(
 }
 
 /// Runs `measure` while slow peers are connected; how many were so at its end.
-fn under_attack(
-    addr: SocketAddr,
-    measure: impl FnOnce() -> Result<f64, BenchError>,
-) -> Result<(f64, u64), BenchError> {
+fn under_attack(addr: SocketAddr, measure: impl FnOnce() -> Result<f64, BenchError>) -> Result<(f64, u64), BenchError> {
     let (is_over, connected) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let attack = scope.spawn(|| attack(addr, &is_over, &connected));

@@ -61,7 +61,8 @@ pub fn run(args: &BenchArgs) -> Result<Facts, BenchError> {
     let addr = holder.addr()?;
     let accounts = create_accounts(addr, args.accounts, &mut Keys::new(args.seed, nonce, "a"))?;
     let bearer = std::fs::read_to_string(folder.path().join("books/admin.key")).ok();
-    let singles = Singles { dice: Dice::new(args.seed, args.shape(), accounts), keys: Keys::new(args.seed, nonce, "r") };
+    let singles =
+        Singles { dice: Dice::new(args.seed, args.shape(), accounts), keys: Keys::new(args.seed, nonce, "r") };
     let clients = args.connections.map_or(CLIENTS_DEFAULT, |count| count as usize);
     let is_over = Arc::new(AtomicBool::new(false));
     let load = Load { addr, clients, bearer: bearer.map(|text| text.trim().to_owned()), is_over: Arc::clone(&is_over) };
@@ -174,7 +175,11 @@ struct Shared {
 
 /// How one exchange ended.
 enum Ended {
-    Answered { status: u16, is_replay: bool, closes: bool },
+    Answered {
+        status: u16,
+        is_replay: bool,
+        closes: bool,
+    },
     /// A used connection was found closed, before a byte of an answer.
     MetAClose,
     Broke(String),
@@ -357,7 +362,9 @@ mod tests {
 
     #[test]
     fn http2_sends_the_same_request() {
-        let request = as_http2(b"POST /v1/transfers HTTP/1.1\r\nhost: x\r\nidempotency-key: k\r\ncontent-length: 00000002\r\n\r\n{}");
+        let request = as_http2(
+            b"POST /v1/transfers HTTP/1.1\r\nhost: x\r\nidempotency-key: k\r\ncontent-length: 00000002\r\n\r\n{}",
+        );
         let request = request.unwrap();
         assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/v1/transfers"));
         assert_eq!(request.headers()["idempotency-key"], "k");

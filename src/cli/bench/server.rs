@@ -120,7 +120,10 @@ impl Drop for ServerProcess {
 
 /// Asks the kernel to kill this process when the thread that started it ends: a generator that is
 /// interrupted must not leave a server behind.
-fn die_with_the_parent() -> io::Result<()> {
+///
+/// # Errors
+/// The kernel does not know how.
+pub fn die_with_the_parent() -> io::Result<()> {
     // SAFETY: prctl with PR_SET_PDEATHSIG reads one integer and touches no memory of ours.
     let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -8,7 +8,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use super::BenchError;
+use super::server::die_with_the_parent;
 
-/// The first descriptor that is handed over, by agreement.
-const FIRST: i32 = 3;
 /// How long a server may take to be ready, or to end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -77,11 +76,11 @@ impl Holder {
     }
 
     fn spawn(&self) -> io::Result<Child> {
-        let number = self.listener.as_raw_fd();
-        // The shell is there for LISTEN_PID alone: nobody knows the number of a process before it is one.
+        // The shell moves the socket to descriptor 3, and says LISTEN_PID: nobody knows the number of
+        // a process before it is one.
         let mut command = Command::new("sh");
         command
-            .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""])
+            .args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\""])
             .arg(std::env::current_exe()?)
             .args(["serve", "--data"])
             .arg(&self.books)
@@ -89,10 +88,10 @@ impl Holder {
             .env("LISTEN_FDS", "1")
             .env("NOTIFY_SOCKET", &self.said_at)
             .env_remove("WATCHDOG_USEC")
-            .stdin(Stdio::null())
+            .stdin(OwnedFd::from(self.listener.try_clone()?))
             .stdout(Stdio::null());
-        // SAFETY: between fork and exec the child makes system calls that allocate nothing.
-        unsafe { command.pre_exec(move || hand_over(number)) };
+        // SAFETY: between fork and exec the child makes one system call that allocates nothing.
+        unsafe { command.pre_exec(die_with_the_parent) };
         command.spawn()
     }
 
@@ -143,15 +142,4 @@ impl Drop for Holder {
         }
         let _ = std::fs::remove_file(&self.said_at);
     }
-}
-
-/// In the child: the socket becomes descriptor 3 and survives the exec; the child dies with its parent.
-fn hand_over(number: i32) -> io::Result<()> {
-    // SAFETY: three system calls on numbers; none touches memory of ours.
-    let done = unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
-            // A copy loses the mark "close at exec"; where it is 3 already, the mark is taken off by hand.
-            && if number == FIRST { libc::fcntl(FIRST, libc::F_SETFD, 0) == 0 } else { libc::dup2(number, FIRST) == FIRST }
-    };
-    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -3,12 +3,17 @@
 //! Everything is counted by the tasks of one connection and looked at every few seconds: plain
 //! relaxed atomics, of which no two connections share one.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::service::Service;
+use hyper::{Request, Response};
+use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
 /// Requests that a peer may take back on one HTTP/2 connection (rapid reset: open, reset, repeat)
@@ -29,11 +34,16 @@ pub struct Activity {
     cut: AtomicU64,
     written: AtomicU64,
     is_write_blocked: AtomicBool,
+    /// Bytes came that are no whole request yet, as far as we know.
+    is_heard: AtomicBool,
+    /// A request has ended, and nothing was written since: its answer may lie in hyper's buffer, which
+    /// holds an answer back while it has a part of the next request.
+    is_owed: AtomicBool,
     is_leaving: AtomicBool,
     is_http2: AtomicBool,
     is_closed_idle: AtomicBool,
     /// Rung when the peer has taken back too much.
-    pub abused: Notify,
+    abuse: Notify,
 }
 
 /// What the watchman saw at his last round.
@@ -67,10 +77,32 @@ impl Activity {
         self.is_http2.load(Relaxed)
     }
 
+    /// Ends when the peer has taken back too much.
+    pub async fn abused(&self) {
+        self.abuse.notified().await;
+    }
+
+    /// Requests begun so far.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Relaxed)
+    }
+
+    /// Bytes came from the peer.
+    pub fn note_heard(&self) {
+        self.is_heard.store(true, Relaxed);
+    }
+
+    /// Whether nothing runs, nothing waits to be written and no part of a request has come.
+    pub fn is_silent(&self) -> bool {
+        let is_waiting = |flag: &AtomicBool| flag.load(Relaxed);
+        !self.is_running() && ![&self.is_heard, &self.is_owed, &self.is_write_blocked].into_iter().any(is_waiting)
+    }
+
     /// Bytes left for the peer.
     pub fn note_written(&self, count: usize) {
         self.written.store(self.written.load(Relaxed) + count as u64, Relaxed);
         self.is_write_blocked.store(false, Relaxed);
+        self.is_owed.store(false, Relaxed);
     }
 
     /// The kernel takes no more for the peer.
@@ -130,6 +162,7 @@ impl Running {
     /// A request begins.
     pub fn begin(activity: &Arc<Activity>) -> Running {
         activity.begun.fetch_add(1, Relaxed);
+        activity.is_heard.store(false, Relaxed);
         Running { activity: Arc::clone(activity), is_answered: false }
     }
 
@@ -148,13 +181,72 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.activity.ended.fetch_add(1, Relaxed);
+        self.activity.is_owed.store(true, Relaxed);
+        // What came meanwhile was its body; should it have been the beginning of the next request,
+        // that is put back when the connection is parked.
+        self.activity.is_heard.store(false, Relaxed);
         if self.is_answered || !self.activity.is_http2() {
             return;
         }
         let cut = self.activity.cut.fetch_add(1, Relaxed) + 1;
         if cut > CUT_MAX && cut * 2 > self.activity.begun.load(Relaxed) {
-            self.activity.abused.notify_one();
+            self.activity.abuse.notify_one();
         }
+    }
+}
+
+/// A service whose requests are counted.
+#[derive(Debug)]
+pub struct Watched<S> {
+    /// The service.
+    pub service: S,
+    /// Where they are counted.
+    pub activity: Arc<Activity>,
+}
+
+impl<S, B> Service<Request<Incoming>> for Watched<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<RunningBody<B>>;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let running = Running::begin(&self.activity);
+        Answering { answer: self.service.call(request), running: Some(running) }
+    }
+}
+
+pin_project! {
+    /// A request at work. By hand, since an `async` block keeps a future that it was given twice: once
+    /// as given and once as awaited, and this one is three kilobytes.
+    #[derive(Debug)]
+    pub struct Answering<F> {
+        #[pin]
+        answer: F,
+        running: Option<Running>,
+    }
+}
+
+impl<F, B> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<RunningBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut answer = match ready!(this.answer.poll(context)) {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        let running = this.running.take().expect("a future is not polled after its end");
+        if running.is_leaving() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let running = running.answered();
+        Poll::Ready(Ok(answer.map(|body| RunningBody { body, _running: running })))
     }
 }
 
@@ -206,6 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_silent_before_its_answer_has_left() {
+        let activity = Arc::new(Activity::default());
+        assert!(activity.is_silent());
+        activity.note_heard();
+        assert!(!activity.is_silent(), "a part of a header");
+        let running = Running::begin(&activity);
+        assert!(!activity.is_silent(), "a request runs");
+        drop(running.answered());
+        assert!(!activity.is_silent(), "its answer may lie in a buffer");
+        activity.note_write_blocked();
+        assert!(!activity.is_silent());
+        activity.note_written(7);
+        assert!(activity.is_silent());
+    }
+
+    #[test]
     fn a_peer_that_does_not_take_its_answer_is_cut() {
         let activity = Arc::new(Activity::default());
         let mut round = Round::default();
@@ -227,7 +335,7 @@ mod tests {
             activity.is_http2.store(is_http2, Relaxed);
             (0..answered).for_each(|_| drop(Running::begin(&activity).answered()));
             (0..cut).for_each(|_| drop(Running::begin(&activity)));
-            let rung = std::pin::pin!(activity.abused.notified());
+            let rung = std::pin::pin!(activity.abused());
             rung.poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
         };
         assert!(is_rung(true, 0, CUT_MAX + 1));

@@ -29,10 +29,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -41,7 +41,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::peer::Peer;
 use super::tls::TlsFront;
 use addresses::Addresses;
-use connection::{Connection, Spans};
+use connection::{Connection, Protocols, Spans};
 
 /// What a peer may take. Clones share the caps, so several loops can run beside each other.
 #[derive(Clone, Debug)]
@@ -55,6 +55,8 @@ pub struct AcceptLimits {
     pub handshake_timeout: Duration,
     /// Time for a request's header, and for the next request to begin.
     pub header_read_timeout: Duration,
+    /// Silence after which a connection of HTTP/1.1 gives up its buffers.
+    pub park_after: Duration,
     /// Time between shutdown and the close of connections that have no request: what is on its way
     /// to us at that moment arrives in it.
     pub idle_grace: Duration,
@@ -82,6 +84,8 @@ impl Default for AcceptLimits {
             addresses: Addresses::each_at_most(ADDRESS_CONNECTIONS_MAX),
             handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(20),
+            // An active peer of a branch speaks more often, and a timer of four a second costs nothing.
+            park_after: Duration::from_millis(250),
             // A round trip over a bad mobile link, with room.
             idle_grace: Duration::from_millis(200),
             drain_timeout: Duration::from_secs(10),
@@ -113,6 +117,7 @@ impl AcceptLimits {
         Spans {
             handshake_timeout: self.handshake_timeout,
             header_read_timeout: self.header_read_timeout,
+            park_after: self.park_after,
             idle_grace: self.idle_grace,
             drain_timeout: self.drain_timeout,
         }
@@ -156,14 +161,14 @@ pub async fn serve_across<M, S, B>(
     mut shutdown: watch::Receiver<bool>,
 ) where
     M: Fn(Arc<Peer>) -> S + Clone + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
     S::Future: Send + 'static,
     B: Body + Send + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     assert!(!runtimes.is_empty(), "a connection needs a runtime to live on");
-    let builder = Arc::new(protocol_builder(&limits));
+    let protocols = Arc::new(protocols(&limits));
     // Every connection holds a sender; the receiver ends when the last of them is gone.
     let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
     let mut turn = 0;
@@ -173,7 +178,7 @@ pub async fn serve_across<M, S, B>(
             continue;
         };
         let connection = Connection {
-            builder: Arc::clone(&builder),
+            protocols: Arc::clone(&protocols),
             tls: listener.tls.clone(),
             address,
             spans: limits.spans(),
@@ -200,7 +205,7 @@ pub async fn serve_across<M, S, B>(
 fn spawn_elsewhere<M, S, B>(runtime: &Handle, stream: TcpStream, connection: Connection, make: M)
 where
     M: Fn(Arc<Peer>) -> S + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
     S::Future: Send + 'static,
     B: Body + Send + Unpin + 'static,
     B::Data: Send,
@@ -272,18 +277,17 @@ fn set_socket_options(stream: &TcpStream, limits: &AcceptLimits) -> io::Result<(
     SockRef::from(stream).set_tcp_user_timeout(Some(limits.write_stall_timeout))
 }
 
-fn protocol_builder(limits: &AcceptLimits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
+fn protocols(limits: &AcceptLimits) -> Protocols {
+    let mut http1 = http1::Builder::new();
+    http1
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read_timeout)
         .keep_alive(true)
         .max_buf_size(limits.header_bytes_max.max(8192))
         .max_headers(limits.headers_max)
         .pipeline_flush(true);
-    builder
-        .http2()
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams_max)
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
@@ -293,7 +297,7 @@ fn protocol_builder(limits: &AcceptLimits) -> auto::Builder<TokioExecutor> {
         .initial_connection_window_size(4 << 20)
         .keep_alive_interval(limits.header_read_timeout)
         .keep_alive_timeout(limits.header_read_timeout);
-    builder
+    Protocols { http1, http2 }
 }
 
 #[cfg(test)]

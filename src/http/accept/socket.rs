@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -44,13 +45,68 @@ pub struct Socket {
     is_shut: bool,
     /// The peer has ended its side, or the connection broke.
     is_over: bool,
+    /// Read before, and given back unread.
+    ahead: Bytes,
 }
 
 impl Socket {
     /// Wraps a socket whose writes are counted in `activity`.
     #[must_use]
     pub fn new(transport: Transport, activity: Arc<Activity>, alive: Alive) -> Socket {
-        Socket { transport: Some(transport), activity, alive: Some(alive), is_shut: false, is_over: false }
+        Socket {
+            transport: Some(transport),
+            activity,
+            alive: Some(alive),
+            is_shut: false,
+            is_over: false,
+            ahead: Bytes::new(),
+        }
+    }
+
+    /// Whether TLS agreed on HTTP/2 or on HTTP/1.1; `None` where it was not asked.
+    #[must_use]
+    pub fn agreed_on_http2(&self) -> Option<bool> {
+        match &self.transport {
+            Some(Transport::Tls(stream)) => Some(stream.get_ref().1.alpn_protocol() == Some(b"h2")),
+            _ => None,
+        }
+    }
+
+    /// Waits for bytes or the end.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn readable(&self) -> io::Result<()> {
+        match &self.transport {
+            _ if self.ahead.has_remaining() => Ok(()),
+            Some(Transport::Plain(stream)) => stream.readable().await,
+            Some(Transport::Tls(stream)) => stream.get_ref().0.readable().await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// The first bytes of a plain connection, left where they are; none at its end.
+    ///
+    /// # Errors
+    /// The connection broke, or is none of which a byte can be seen.
+    pub async fn peek(&self, into: &mut [u8]) -> io::Result<usize> {
+        match &self.transport {
+            Some(Transport::Plain(stream)) => stream.peek(into).await,
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Gives back bytes that were read and not used: the next read begins with them.
+    pub fn put_back(&mut self, bytes: Bytes) {
+        debug_assert!(!self.ahead.has_remaining(), "what was put back is read first");
+        self.ahead = bytes;
+    }
+
+    /// Ends our side of a connection on which nothing runs.
+    pub async fn end(mut self) {
+        self.activity.close();
+        // A peer that is gone already needs no goodbye.
+        let _ = self.shutdown().await;
     }
 
     fn note_write(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -69,6 +125,12 @@ fn gone() -> Poll<io::Result<usize>> {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.has_remaining() {
+            let count = self.ahead.remaining().min(into.remaining());
+            into.put_slice(&self.ahead.split_to(count));
+            self.activity.note_heard();
+            return Poll::Ready(Ok(()));
+        }
         let before = into.filled().len();
         let read = match &mut self.transport {
             Some(Transport::Plain(stream)) => Pin::new(stream).poll_read(context, into),
@@ -78,6 +140,8 @@ impl AsyncRead for Socket {
         let read = ready!(read);
         if read.is_err() || into.filled().len() == before {
             self.is_over = true;
+        } else {
+            self.activity.note_heard();
         }
         Poll::Ready(read)
     }
