@@ -128,7 +128,7 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Recorder<'a> {
     pub number: u32,
-    pub address: SocketAddr,
+    pub door: Door,
     pub pool: &'a Pool,
     /// First part of every key; unique for the outage.
     pub prefix: String,
@@ -153,7 +153,7 @@ impl Recorder<'_> {
     }
 
     fn go(&mut self, records: &mut Vec<Record>) -> Result<(), String> {
-        let mut client = Client::connect(self.address).map_err(|error| format!("connect: {error}"))?;
+        let mut client = Client::through(&self.door).map_err(|error| format!("connect: {error}"))?;
         loop {
             if records.len() > 20 && self.rng.random_ratio(1, 30) {
                 let earlier = records.choose(&mut self.rng).expect("there are twenty");
