@@ -9,6 +9,7 @@ mod engine;
 mod fire;
 mod http_contract;
 mod http_edge;
+mod identity;
 mod kill9;
 mod naive_books;
 mod sockets;

@@ -2,7 +2,6 @@
 //!
 //! Promise: every order that was sent is in the record, with what came back or the fact that nothing did.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -13,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 
 use super::order::{Item, NewTransfer, Order, Terms};
-use super::wire::{Answer, Client};
+use super::wire::{Answer, Client, Door};
 
 /// Transfers that orders may name are kept up to here.
 const POOL_MAX: usize = 4_000;
