@@ -86,7 +86,11 @@ pub fn verify_through(url: &str, key_file: Option<&Path>, json: bool) -> ExitCod
     }
 }
 
-fn post(url: &str, key_file: Option<&Path>, path: &str) -> Result<(Client, Answer), super::import::client::ClientError> {
+fn post(
+    url: &str,
+    key_file: Option<&Path>,
+    path: &str,
+) -> Result<(Client, Answer), super::import::client::ClientError> {
     let patience = Patience {
         first_wait: Duration::from_millis(100),
         wait_max: Duration::from_secs(1),

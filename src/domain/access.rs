@@ -309,7 +309,8 @@ mod tests {
             (need("create_novelty", "novelties", true), "admin"),
         ];
         for (need, expected) in table {
-            let allowed: Vec<&str> = ROLES.iter().filter(|(role, _)| role.allows(&need)).map(|(_, name)| *name).collect();
+            let allowed: Vec<&str> =
+                ROLES.iter().filter(|(role, _)| role.allows(&need)).map(|(_, name)| *name).collect();
             assert_eq!(allowed.join(" "), expected, "{need:?}");
         }
     }

@@ -146,7 +146,9 @@ impl Keyring {
     /// The keys in a checkpoint's rows; `None` when this version does not know them.
     #[must_use]
     pub fn read_rows(rows: &[Box<[u8]>]) -> Option<Vec<ApiKey>> {
-        rows.iter().map(|row| keyring_row::decode(row).filter(|(_, rest)| rest.is_empty()).map(|(key, _)| key)).collect()
+        rows.iter()
+            .map(|row| keyring_row::decode(row).filter(|(_, rest)| rest.is_empty()).map(|(key, _)| key))
+            .collect()
     }
 
     /// The rows for a checkpoint, by number.

@@ -6,8 +6,8 @@ use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::money::Currency;
 use crate::domain::time::Day;
 
-use super::keyring::{HeldKey, KeyList};
 use super::history::{Reach, ReadError};
+use super::keyring::{HeldKey, KeyList};
 use super::statement::{Snapshot, StatementQuery};
 use super::view::{
     AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,

@@ -241,9 +241,7 @@ impl Core {
                 let old_until = Moment(rules.now.0.saturating_add(*overlap_us));
                 Ok((self.keyring.check_rotate(*number, *hash, old_until)?, Outcome::Noted))
             }
-            Command::RevokeApiKey { number } => {
-                Ok((self.keyring.check_revoke(*number, rules.now)?, Outcome::Noted))
-            }
+            Command::RevokeApiKey { number } => Ok((self.keyring.check_revoke(*number, rules.now)?, Outcome::Noted)),
             _ => Ok((Entry::ClockAccepted, Outcome::ClockAccepted)),
         })?;
         Ok(self.say(decided, origin, |core, (entry, api_key), placed| match entry {

@@ -158,41 +158,8 @@ impl Code {
     /// The table of statuses and titles.
     #[must_use]
     pub fn facts(self) -> Facts {
-        use RejectCode as R;
         let (name, status, title) = match self {
-            Code::Books(code) => (
-                code.name(),
-                books_status(code),
-                match code {
-                    R::AmountMalformed => "The amount is not a plain decimal string",
-                    R::AmountZero => "The amount is zero",
-                    R::SameAccount => "Debit and credit are the same account",
-                    R::AccountNotFound => "An account does not exist",
-                    R::CurrencyMismatch => "The accounts have different currencies",
-                    R::AmountScale => "The amount does not fit the currency",
-                    R::AccountClosed => "An account is closed",
-                    R::AccountFrozen => "An account is frozen",
-                    R::ExternalIdExists => "The external id was used before",
-                    R::PeriodClosed => "The effective date lies in a closed period",
-                    R::InsufficientFunds => "A balance rule refuses the result",
-                    R::BalanceOverflow => "A total would grow too large",
-                    R::TransferNotFound => "The transfer does not exist",
-                    R::TransferNotPending => "The transfer is not pending",
-                    R::TransferNotPosted => "The transfer is not posted",
-                    R::AlreadyReversed => "The transfer was reversed before",
-                    R::AmountExceedsPending => "More was asked for than was held",
-                    R::AccountNotEmpty => "The account is not empty",
-                    R::PeriodInvalid => "The period cannot be closed or opened like this",
-                    R::VersionMismatch => "The account has changed meanwhile",
-                    R::BatchRefused => "An item of the atomic batch was refused",
-                    R::AmountLimitExceeded => "The amount is above the limit of the key",
-                    R::ApiKeyNotFound => "The API key does not exist",
-                    R::ApiKeyRevoked => "The API key was revoked before",
-                    R::LastAdminKey => "The last admin key cannot be revoked",
-                    R::TooManyApiKeys => "There are too many API keys",
-                    R::SameIdentity => "Nobody approves what he made himself",
-                },
-            ),
+            Code::Books(code) => (code.name(), books_status(code), books_title(code)),
             Code::MalformedJson => ("malformed_json", 400, "The body is not JSON"),
             Code::BodyUnreadable => ("body_unreadable", 400, "The body could not be read"),
             Code::IdempotencyKeyMissing => ("idempotency_key_missing", 400, "Idempotency-Key is required here"),
@@ -242,6 +209,39 @@ impl Code {
             Code::KeyInFlight | Code::VerificationRunning => Some(1),
             _ => matches!(self.facts().status, 429 | 503).then_some(1),
         }
+    }
+}
+
+fn books_title(code: RejectCode) -> &'static str {
+    use RejectCode as R;
+    match code {
+        R::AmountMalformed => "The amount is not a plain decimal string",
+        R::AmountZero => "The amount is zero",
+        R::SameAccount => "Debit and credit are the same account",
+        R::AccountNotFound => "An account does not exist",
+        R::CurrencyMismatch => "The accounts have different currencies",
+        R::AmountScale => "The amount does not fit the currency",
+        R::AccountClosed => "An account is closed",
+        R::AccountFrozen => "An account is frozen",
+        R::ExternalIdExists => "The external id was used before",
+        R::PeriodClosed => "The effective date lies in a closed period",
+        R::InsufficientFunds => "A balance rule refuses the result",
+        R::BalanceOverflow => "A total would grow too large",
+        R::TransferNotFound => "The transfer does not exist",
+        R::TransferNotPending => "The transfer is not pending",
+        R::TransferNotPosted => "The transfer is not posted",
+        R::AlreadyReversed => "The transfer was reversed before",
+        R::AmountExceedsPending => "More was asked for than was held",
+        R::AccountNotEmpty => "The account is not empty",
+        R::PeriodInvalid => "The period cannot be closed or opened like this",
+        R::VersionMismatch => "The account has changed meanwhile",
+        R::BatchRefused => "An item of the atomic batch was refused",
+        R::AmountLimitExceeded => "The amount is above the limit of the key",
+        R::ApiKeyNotFound => "The API key does not exist",
+        R::ApiKeyRevoked => "The API key was revoked before",
+        R::LastAdminKey => "The last admin key cannot be revoked",
+        R::TooManyApiKeys => "There are too many API keys",
+        R::SameIdentity => "Nobody approves what he made himself",
     }
 }
 

@@ -610,26 +610,25 @@ mod tests {
     fn access_entry() -> impl Strategy<Value = Entry> {
         let texts = proptest::collection::vec(text(12), 0..5);
         let options = (any::<Option<u64>>(), any::<Option<i64>>(), any::<Option<[u8; 32]>>());
-        let made = (any::<(u64, u64)>(), text(40), 0u8..6, texts, any::<[u32; 3]>(), options, any::<[u8; 32]>()).prop_map(
-            |((number, made_by), name, role, scopes, limits, (amount_limit, expires_at, certificate), hash)| {
-                let [rate_per_s, burst, concurrency] = limits;
-                let terms = KeyTerms {
-                    name: name.unwrap_or_default(),
-                    role: Role::from_number(role).unwrap(),
-                    scopes: scopes.into_iter().map(Option::unwrap_or_default).collect(),
-                    amount_limit,
-                    limits: KeyLimits { rate_per_s, burst, concurrency },
-                    expires_at: expires_at.map(Moment),
-                    certificate,
-                };
-                Entry::ApiKeyMade(Box::new(ApiKeyMade { number, made_by, terms, hash }))
-            },
-        );
+        let made = (any::<(u64, u64)>(), text(40), 0u8..6, texts, any::<[u32; 3]>(), options, any::<[u8; 32]>())
+            .prop_map(
+                |((number, made_by), name, role, scopes, limits, (amount_limit, expires_at, certificate), hash)| {
+                    let [rate_per_s, burst, concurrency] = limits;
+                    let terms = KeyTerms {
+                        name: name.unwrap_or_default(),
+                        role: Role::from_number(role).unwrap(),
+                        scopes: scopes.into_iter().map(Option::unwrap_or_default).collect(),
+                        amount_limit,
+                        limits: KeyLimits { rate_per_s, burst, concurrency },
+                        expires_at: expires_at.map(Moment),
+                        certificate,
+                    };
+                    Entry::ApiKeyMade(Box::new(ApiKeyMade { number, made_by, terms, hash }))
+                },
+            );
         let changed = (any::<u64>(), any::<Option<([u8; 32], i64)>>()).prop_map(|(number, rotated)| {
-            let change = rotated.map_or(KeyChange::Revoked, |(hash, until)| KeyChange::Rotated {
-                hash,
-                old_until: Moment(until),
-            });
+            let change = rotated
+                .map_or(KeyChange::Revoked, |(hash, until)| KeyChange::Rotated { hash, old_until: Moment(until) });
             Entry::ApiKeyChanged(Box::new(ApiKeyChanged { number, change }))
         });
         let refused = (text(30), text(20), any::<u32>()).prop_map(|(operation, code, suppressed)| {

@@ -10,8 +10,8 @@ use munim::domain::ids::Seq;
 use munim::engine::clock::SystemTimeSource;
 use munim::engine::view::Unavailable;
 use munim::engine::{Engine, EngineOptions};
-use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
 use munim::http::gateway::token::Tokens;
+use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
 use munim::http::peer::Peer;
 use munim::http::{Books, Edge};
 use serde_json::Value;
@@ -90,7 +90,12 @@ impl Server {
         let content = Arc::new(Content);
         // The same after a restart, as in a data folder.
         let tokens = Tokens::new([7; 32]);
-        edge.open(Books { engine: Arc::clone(&engine), verifier: Arc::clone(&content) as _, exporter: content, tokens });
+        edge.open(Books {
+            engine: Arc::clone(&engine),
+            verifier: Arc::clone(&content) as _,
+            exporter: content,
+            tokens,
+        });
         Server { edge, engine: Some(engine), folder: Some(folder) }
     }
 

@@ -104,7 +104,8 @@ fn seen_from_outside(said: &Said) -> (String, String, Value) {
 #[tokio::test]
 async fn every_route_about_the_books_refuses_whoever_has_no_good_key() {
     let (server, admin) = with_admin().await;
-    let narrow = token_of(&make(&server, &admin, json!({"name": "n", "role": "admin", "scopes": ["get_status"]})).await);
+    let narrow =
+        token_of(&make(&server, &admin, json!({"name": "n", "role": "admin", "scopes": ["get_status"]})).await);
     let expired = json!({"name": "e", "role": "admin", "expires_at": "2020-01-01T00:00:00Z"});
     let expired = token_of(&make(&server, &admin, expired).await);
     let gone = make(&server, &admin, json!({"name": "g", "role": "admin"})).await;
@@ -176,12 +177,11 @@ async fn a_rotated_key_has_two_tokens_for_as_long_as_it_was_told() {
         assert_eq!(get(&server, token, "/v1/status").await.brief(), "200");
     }
     let third = token_of(&post(&server, &admin, &path_of(&key, "/rotate"), "", String::new()).await.json());
-    for (token, expected) in
-        [(&first, "401 unauthenticated"), (&second, "401 unauthenticated"), (&third, "200")]
-    {
+    for (token, expected) in [(&first, "401 unauthenticated"), (&second, "401 unauthenticated"), (&third, "200")] {
         assert_eq!(get(&server, token, "/v1/status").await.brief(), expected);
     }
-    let too_long = post(&server, &admin, &path_of(&key, "/rotate"), "", json!({"overlap_s": 2_592_001}).to_string()).await;
+    let too_long =
+        post(&server, &admin, &path_of(&key, "/rotate"), "", json!({"overlap_s": 2_592_001}).to_string()).await;
     assert_eq!(too_long.brief(), "422 validation_failed");
 }
 
@@ -306,7 +306,8 @@ async fn amounts_above_the_limit_are_refused_and_the_refusal_is_not_kept() {
 #[tokio::test]
 async fn idempotency_keys_and_limits_belong_to_their_api_key() {
     let (server, admin) = with_accounts().await;
-    let other = token_of(&make(&server, &admin, json!({"name": "o", "role": "system", "burst": 7, "rate_per_s": 7})).await);
+    let other =
+        token_of(&make(&server, &admin, json!({"name": "o", "role": "system", "burst": 7, "rate_per_s": 7})).await);
     let first = post(&server, &admin, "/v1/transfers", "same", transfer("1").to_string()).await;
     let second = post(&server, &other, "/v1/transfers", "same", transfer("2").to_string()).await;
     assert_eq!((first.brief(), second.brief()), ("201".into(), "201".into()));
@@ -350,7 +351,8 @@ async fn the_journal_remembers_refusals_of_keys_and_nothing_of_strangers() {
     }
     let noted: Vec<(u64, u64, Entry)> =
         entries(&server).await.into_iter().filter(|(.., entry)| matches!(entry, Entry::AccessRefused(_))).collect();
-    let counted = noted.iter().map(|(.., entry)| if let Entry::AccessRefused(it) = entry { 1 + it.suppressed } else { 0 });
+    let counted =
+        noted.iter().map(|(.., entry)| if let Entry::AccessRefused(it) = entry { 1 + it.suppressed } else { 0 });
     assert!((1..=51).contains(&counted.sum::<u32>()), "each is noted or counted, and none twice: {noted:?}");
     let (owner, request, Entry::AccessRefused(first)) = &noted[0] else { unreachable!("filtered above") };
     assert_eq!((*owner, &*first.operation, &*first.code), (2, "list_api_keys", "forbidden"));

@@ -137,7 +137,10 @@ impl Inventor {
             0..3 => KeyAsk::Make {
                 role: [0, 3, 4, 4][self.dice.below(4) as usize],
                 is_all: self.dice.chance(70),
-                expires: self.dice.chance(40).then(|| model.last_moment() + [-1, 60_000_000, DAY][self.dice.below(3) as usize]),
+                expires: self
+                    .dice
+                    .chance(40)
+                    .then(|| model.last_moment() + [-1, 60_000_000, DAY][self.dice.below(3) as usize]),
                 hash,
             },
             3..5 => KeyAsk::Rotate { number, hash, overlap: [0, 1, HOUR][self.dice.below(3) as usize] },

@@ -82,8 +82,17 @@ pub enum Ask {
 /// A command about API keys. Roles by number; a hash is one byte, repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyAsk {
-    Make { role: u8, is_all: bool, expires: Option<i64>, hash: u8 },
-    Rotate { number: u64, hash: u8, overlap: i64 },
+    Make {
+        role: u8,
+        is_all: bool,
+        expires: Option<i64>,
+        hash: u8,
+    },
+    Rotate {
+        number: u64,
+        hash: u8,
+        overlap: i64,
+    },
     Revoke(u64),
     /// A refusal to note, with so many before it.
     Note(u32),
@@ -224,8 +233,16 @@ pub struct Move {
 pub enum Fact {
     Money(Move),
     Opened(u32, NewAccount),
-    Changed { account: u32, status: u8, name: Option<String>, pairs: Pairs },
-    Period { through: Option<u16>, reason: Option<String> },
+    Changed {
+        account: u32,
+        status: u8,
+        name: Option<String>,
+        pairs: Pairs,
+    },
+    Period {
+        through: Option<u16>,
+        reason: Option<String>,
+    },
     Day(u16),
     Clock,
     /// A command about keys that was done; for a rotation, until when the old token is good.

@@ -12,7 +12,7 @@ use munim::engine::view::{AccountFilter, TransferFilter, TransferScope};
 
 use super::driver::Run;
 use super::model::{Model, Posting};
-use super::speak::{from_key, from_account, from_transfer};
+use super::speak::{from_account, from_key, from_transfer};
 
 /// One random read.
 pub fn read_one(run: &mut Run, core: &Arc<Core>) {

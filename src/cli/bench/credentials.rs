@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 
 use super::BenchError;
 
-const NOBODYS: &str =
-    "authorization: Bearer mk_0000000000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n";
+const NOBODYS: &str = "authorization: Bearer mk_0000000000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n";
 
 static LINE: OnceLock<String> = OnceLock::new();
 

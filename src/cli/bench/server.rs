@@ -17,8 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::keys::files::ADMIN_FILE;
-use super::{BenchError, credentials};
 use super::wire::ask;
+use super::{BenchError, credentials};
 
 /// How long a process may take to say where it listens: recovery of a large journal included.
 const START_TIME: Duration = Duration::from_secs(120);

@@ -39,7 +39,9 @@ pub enum KeyFileError {
         source: io::Error,
     },
     /// The secret is not what was written there.
-    #[error("{0} is not 64 hexadecimal digits; without it no API key is known: bring it back from a backup, or remove it and make new keys")]
+    #[error(
+        "{0} is not 64 hexadecimal digits; without it no API key is known: bring it back from a backup, or remove it and make new keys"
+    )]
     Malformed(PathBuf),
     /// The system has no randomness.
     #[error("could not draw a secret")]

@@ -67,7 +67,11 @@ fn amount_limit(fields: &mut Fields<'_, '_>) -> Option<u64> {
     let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let limit = text.parse().ok().filter(|_| is_plain);
     if limit.is_none() {
-        fields.refuse("amount_limit", "invalid_value", "`amount_limit` is a string of digits: whole units of any currency.");
+        fields.refuse(
+            "amount_limit",
+            "invalid_value",
+            "`amount_limit` is a string of digits: whole units of any currency.",
+        );
     }
     limit
 }
@@ -140,7 +144,10 @@ mod tests {
             (r#"{"name":"x","role":"admin","amount_limit":"5.0"}"#, "validation_failed /amount_limit=invalid_value"),
             (r#"{"name":"x","role":"admin","burst":0}"#, "validation_failed /burst=invalid_value"),
             (r#"{"name":"x","role":"admin","expires_at":"2027-01-01"}"#, "validation_failed /expires_at=invalid_value"),
-            (r#"{"name":"x","role":"admin","certificate_sha256":"ab"}"#, "validation_failed /certificate_sha256=invalid_value"),
+            (
+                r#"{"name":"x","role":"admin","certificate_sha256":"ab"}"#,
+                "validation_failed /certificate_sha256=invalid_value",
+            ),
             (r#"{"name":"x","role":"admin","token":"mk_1"}"#, "unknown_field /token=unknown_field"),
         ] {
             assert_eq!(said(&parse_new_key(body.as_bytes()).unwrap_err()), expected, "{body}");

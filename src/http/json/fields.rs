@@ -160,7 +160,11 @@ impl<'a, 'e> Fields<'a, 'e> {
             match item {
                 Tree::Text(text) if is_at_most(&text, chars_max) => texts.push(text.into()),
                 Tree::Text(_) => {
-                    self.refuse(name, "too_long", format!("An entry of `{name}` has more than {chars_max} characters."));
+                    self.refuse(
+                        name,
+                        "too_long",
+                        format!("An entry of `{name}` has more than {chars_max} characters."),
+                    );
                     return None;
                 }
                 other => {

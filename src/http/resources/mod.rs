@@ -1,8 +1,8 @@
 //! One handler per route, grouped by resource: extract → command or question → answer.
 
 mod accounts;
-pub mod api_keys;
 mod answer;
+pub mod api_keys;
 mod batches;
 mod books;
 mod entries;
