@@ -297,11 +297,8 @@ impl Core {
         }
         let days: std::collections::BTreeSet<Day> = locked.shards_mut().flat_map(|shard| shard.gl.days()).collect();
         for day in days {
-            let mut lines = Vec::new();
+            let mut lines = std::collections::BTreeMap::new();
             locked.shards_mut().for_each(|shard| shard.gl.add_day(day, &mut lines));
-            while lines.last().is_some_and(|line| *line == Default::default()) {
-                lines.pop();
-            }
             hasher.update(format!("{day} {lines:?}").as_bytes());
         }
         hasher.update(format!("{:?} {:?}", self.chart.read().keys(), self.periods.lock()).as_bytes());

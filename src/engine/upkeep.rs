@@ -167,6 +167,7 @@ fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
     let mut rest = TICK;
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         rest = TICK;
+        core.scrub_step();
         if let Err(error) = core.table_rolled() {
             tracing::warn!(%error, "could not write a segment's key table; they stay in memory");
             rest = STORE_RETRY;

@@ -6,6 +6,8 @@
 
 use super::StoreError;
 use super::tables::{FORMAT, Table};
+use std::collections::BTreeMap;
+
 use crate::domain::account::{Account, AccountType, BalanceRule, GlNo, Status};
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{Moment, Seq};
@@ -354,21 +356,27 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
 }
 
 /// One pair of totals per line of the general ledger.
-pub(super) fn encode_lines(lines: &[GlTotals]) -> Body {
+pub(super) fn encode_lines(lines: &BTreeMap<GlNo, GlTotals>) -> Body {
     let mut body = Body::with_capacity(lines.len() * 16);
-    for line in lines {
-        body.put_wide(line.debits);
-        body.put_wide(line.credits);
+    let mut next = 0;
+    for (gl, totals) in lines {
+        body.put_varint(u64::from(gl.0) - next);
+        body.put_wide(totals.debits);
+        body.put_wide(totals.credits);
+        next = u64::from(gl.0) + 1;
     }
     body
 }
 
 /// What [`encode_lines`] wrote.
-pub(super) fn decode_lines(body: &[u8]) -> Option<Vec<GlTotals>> {
+pub(super) fn decode_lines(body: &[u8]) -> Option<Vec<(GlNo, GlTotals)>> {
     let mut fields = Fields::new(body);
     let mut lines = Vec::new();
+    let mut next = 0u32;
     while !fields.is_empty() {
-        lines.push(GlTotals { debits: fields.wide()?, credits: fields.wide()? });
+        let gl = next.checked_add(fields.narrow()?)?;
+        lines.push((GlNo(gl), GlTotals { debits: fields.wide()?, credits: fields.wide()? }));
+        next = gl.checked_add(1)?;
     }
     Some(lines)
 }

@@ -220,13 +220,18 @@ fn write_sample(store: &Store) {
         .collect();
     checkpoint.offdates(&offdates).unwrap();
     for day in 0..4u16 {
-        checkpoint.gl_day(Day(20_000 + day * 3), &[GlTotals { debits: u128::MAX, credits: u128::from(day) }]).unwrap();
+        checkpoint.gl_day(Day(20_000 + day * 3), &line(1, u128::MAX, u128::from(day))).unwrap();
     }
     checkpoint.meta(&meta(1_250)).unwrap();
     checkpoint.commit().unwrap();
     store.write_key_table(Seq(1), KeyKind::Idempotency, &keys(0..3_000), Moment(10)).unwrap();
     store.write_key_table(Seq(5_000), KeyKind::Idempotency, &keys(3_000..3_100), Moment(20)).unwrap();
     store.write_key_table(Seq(1), KeyKind::External, &keys(9_000..9_050), Moment(10)).unwrap();
+}
+
+/// One line of the general ledger.
+fn line(gl: u32, debits: u128, credits: u128) -> BTreeMap<GlNo, GlTotals> {
+    BTreeMap::from([(GlNo(gl), GlTotals { debits, credits })])
 }
 
 /// Every question that the flipped-bit test asks; each answer as text.
@@ -493,7 +498,7 @@ fn another_format_is_refused_by_its_number() {
     let file = MemoryFile::default();
     let store = file.open().unwrap();
     // What a later version would write under the same seal: another version byte in front.
-    let mut value = vec![2u8];
+    let mut value = vec![3u8];
     let mut hasher = blake3::Hasher::new();
     hasher.update(&value).update(&[tables::FORMATS.tag]).update(&0u128.to_le_bytes());
     value.extend_from_slice(&hasher.finalize().as_bytes()[..8]);
@@ -502,14 +507,23 @@ fn another_format_is_refused_by_its_number() {
     tx.commit().unwrap();
     drop(store);
     let error = file.open().map(|_| ()).unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 2 }), "{error:?}");
+    assert!(matches!(error, StoreError::Format { found: 3 }), "{error:?}");
     assert!(error.wants_rebuild());
 }
 
-/// `data/store/v1/` holds a store as version 1 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
+/// A store of a version that wrote other rows is not read, but rebuilt.
 #[test]
-fn a_store_of_version_1_still_opens() {
+fn a_store_of_version_1_asks_to_be_rebuilt() {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "data", "store", "v1", "store.redb"].iter().collect();
+    let error = MemoryFile::of(std::fs::read(path).unwrap()).open().map(|_| ()).unwrap_err();
+    assert!(matches!(error, StoreError::Format { found: 1 }), "{error:?}");
+    assert!(error.wants_rebuild());
+}
+
+/// `data/store/v2/` holds a store as version 2 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
+#[test]
+fn a_store_of_version_2_still_opens() {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "data", "store", "v2", "store.redb"].iter().collect();
     let made = MemoryFile::default();
     let store = made.open().unwrap();
     write_sample(&store);
@@ -709,12 +723,15 @@ proptest! {
 
     #[test]
     fn ledger_days_and_meta_round_trip(
-        days in prop::collection::btree_map(any::<u16>(), prop::collection::vec(any::<(u128, u128)>(), 0..5), 0..8),
+        days in prop::collection::btree_map(
+            any::<u16>(), prop::collection::btree_map(any::<u32>(), any::<(u128, u128)>(), 0..5), 0..8,
+        ),
         code in any::<u32>(), closed in any::<Option<u16>>(), moment in any::<i64>(), reason in any::<Option<String>>(),
     ) {
         let store = MemoryFile::default().open().unwrap();
-        let days: BTreeMap<Day, Vec<GlTotals>> = days.into_iter()
-            .map(|(day, lines)| (Day(day), lines.into_iter().map(|(debits, credits)| GlTotals { debits, credits }).collect()))
+        let totals = |(gl, (debits, credits))| (GlNo(gl), GlTotals { debits, credits });
+        let days: BTreeMap<Day, BTreeMap<GlNo, GlTotals>> = days.into_iter()
+            .map(|(day, lines): (u16, BTreeMap<u32, (u128, u128)>)| (Day(day), lines.into_iter().map(totals).collect()))
             .collect();
         let mut kept = meta(0);
         kept.closed_through = closed.map(Day);
@@ -728,7 +745,7 @@ proptest! {
         checkpoint.meta(&kept).unwrap();
         checkpoint.commit().unwrap();
         let mut loaded = BTreeMap::new();
-        store.load_gl_days(&mut |day, lines| { loaded.insert(day, lines); }).unwrap();
+        store.load_gl_days(&mut |day, lines| { loaded.insert(day, lines.into_iter().collect()); }).unwrap();
         prop_assert_eq!(loaded, days);
         prop_assert_eq!(store.meta().unwrap(), Some(kept));
     }

@@ -69,6 +69,10 @@ pub fn readyz(call: &mut Call<'_>) -> Outcome<Reply> {
     Ok(match status.trouble {
         Some((code, cause)) => answer(call, Health::Fail, Some(&format!("{code}: {cause}"))),
         None if status.clock_suspect => answer(call, Health::Warn, Some("clock_suspect")),
+        None if status.scrub.damage.is_some() => {
+            let damage = status.scrub.damage.map(|(seq, what)| format!("damage at seq={seq}: {what}"));
+            answer(call, Health::Warn, damage.as_deref())
+        }
         None => answer(call, Health::Pass, None),
     })
 }
