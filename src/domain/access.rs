@@ -76,9 +76,8 @@ impl Role {
         let has_rank = |ranks: &[Role]| ranks.contains(&self);
         match (need.resource, need.is_change) {
             ("api_keys", _) => false,
-            (_, false) => true,
             ("transfers", true) if need.operation == "reverse_transfer" => has_rank(&[Role::Manager, Role::System]),
-            ("transfers", true) => true,
+            (_, false) | ("transfers", true) => true,
             ("accounts", true) => has_rank(&[Role::Officer, Role::Manager, Role::System]),
             ("clock", true) => has_rank(&[Role::Manager, Role::System]),
             ("periods", true) => has_rank(&[Role::Manager]),

@@ -2,7 +2,7 @@
 
 mod accounts;
 mod answer;
-pub mod api_keys;
+mod api_keys;
 mod batches;
 mod books;
 mod entries;
