@@ -165,7 +165,8 @@ impl Connection {
                 () = tokio::time::sleep_until(until) => return socket.end().await,
             }
             let io = TokioIo::new(socket);
-            let served = self.protocols.http1.serve_connection(io, &watched);
+            // In a box, which is gone while the connection is parked.
+            let served = Box::new(self.protocols.http1.serve_connection(io, &watched));
             match self.serve_http1(served, &watched.activity, is_leaving.then_some(until)).await {
                 Some(idle) => socket = idle,
                 None => return,
@@ -178,7 +179,7 @@ impl Connection {
     /// leaves, and idle connections are closed then.
     async fn serve_http1<S, B>(
         &mut self,
-        mut served: http1::Connection<TokioIo<Socket>, &Watched<S>>,
+        mut served: Box<http1::Connection<TokioIo<Socket>, &Watched<S>>>,
         activity: &Activity,
         mut leave_at: Option<Instant>,
     ) -> Option<Socket>
@@ -206,7 +207,7 @@ impl Connection {
                 () = tokio::time::sleep_until(next_look) => {
                     if leave_at.is_some() {
                         activity.close();
-                        Pin::new(&mut served).graceful_shutdown();
+                        Pin::new(served.as_mut()).graceful_shutdown();
                         self.drain(served).await;
                         return None;
                     }

@@ -188,8 +188,7 @@ fn connections_are_spread_over_the_runtimes_in_turn() {
                 Response::builder().header("runtime", name).body(Full::new(Bytes::from_static(b"ok"))).unwrap(),
             )
         });
-        let served =
-            tokio::spawn(serve_across(listener, handles, move |_| service.clone(), AcceptLimits::default(), stopped));
+        let served = tokio::spawn(serve_across(listener, handles, move |_| service, AcceptLimits::default(), stopped));
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..4 {
             let mut stream = TcpStream::connect(addr).await.unwrap();
