@@ -113,3 +113,12 @@ pub const BULK_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(5)
 
 /// Longest deadline that a caller may set, milliseconds: an hour.
 pub const REQUEST_TIMEOUT_MS_MAX: u64 = 3_600_000;
+
+/// API keys, revoked ones included: they are all in memory and in every checkpoint, some 200 bytes each.
+pub const API_KEYS_MAX: usize = 10_000;
+
+/// Scopes of one API key.
+pub const API_KEY_SCOPES_MAX: usize = 64;
+
+/// Longest time that a rotated key's old token stays good, seconds: thirty days.
+pub const KEY_OVERLAP_SECONDS_MAX: i64 = 30 * 86_400;

@@ -12,6 +12,7 @@ pub mod export;
 pub mod folder;
 pub mod hooks;
 pub mod import;
+pub mod keys;
 pub mod listen;
 pub mod process_limits;
 pub mod serve;
@@ -48,6 +49,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Measure this machine with Munim on it.
     Bench(bench::BenchArgs),
+    /// Make, show, rotate and revoke API keys.
+    Keys(keys::KeysArgs),
     /// Look after the clock.
     Clock(clock::ClockArgs),
     /// Check this machine and a data folder: clock, disk, limits, file modes, network, TLS.
@@ -86,6 +89,7 @@ pub fn run() -> ExitCode {
         },
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Keys(args) => keys::run(&args),
         Command::Clock(args) => clock::run(&args),
         Command::Doctor(args) => doctor::run(&args, &settings),
         Command::Config(args) => config::run(&args, &settings),

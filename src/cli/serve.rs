@@ -4,7 +4,8 @@
 //! 1. the folder's lock (`--wait-for-lock`), the sockets (`listen.rs`), both before anybody is answered;
 //! 2. sockets are served at once: health checks are answered, and where the socket was handed over,
 //!    or the lock waited for, other requests wait for the books;
-//! 3. the books are opened, the waiting requests go on, the service manager is told.
+//! 3. the books are opened, the first API key is made if there never was one, the waiting requests go
+//!    on, the service manager is told.
 //!
 //! An end, by SIGTERM, SIGINT or a [`Stop`]; a second signal hurries it on to step 4:
 //! 1. `readyz` fails, so that balancers look elsewhere, for `--drain-delay-ms`;
@@ -30,10 +31,12 @@ use crate::disk::{DelayDisk, Disk};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
 use crate::http::accept::AcceptLimits;
+use crate::http::gateway::token::Tokens;
 use crate::http::tls::watch_files;
 use crate::http::{Edge, EdgeOptions};
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
+use super::keys::files::{KeyFileError, make_first_key, tokens_of};
 use super::listen::{ListenArgs, ListenError, Sockets, plain};
 use super::{EXIT_STORAGE_FAILED, fail, hooks, process_limits, service_manager};
 
@@ -118,6 +121,9 @@ pub enum ServeError {
     /// The folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The API keys cannot be used.
+    #[error(transparent)]
+    Keys(KeyFileError),
     /// There is nothing to listen on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -172,16 +178,16 @@ pub fn serve(
         crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), args.limits(), closed);
     let mut serving = tokio::spawn(serving);
     let asking = tokio::spawn(service_manager::ask_for_time("opening the books"));
-    let engine = match open_engine(disk, args) {
-        Ok(engine) => engine,
+    let (engine, tokens) = match open_books(disk, args) {
+        Ok(opened) => opened,
         Err(error) => {
             drop(inside);
             runtimes.end();
-            return Err(error.into());
+            return Err(error);
         }
     };
     asking.abort();
-    edge.open(hooks::books(&engine));
+    edge.open(hooks::books(&engine, tokens));
     for url in &open.urls {
         // Nobody may be reading; that is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {url}").and_then(|()| std::io::stdout().flush());
@@ -286,6 +292,25 @@ fn lock(args: &ServeArgs) -> Result<Arc<dyn Disk>, FolderError> {
         match open_to_write(&args.data, args.accept_storage_failure) {
             Err(FolderError::Held(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
             locked => return locked,
+        }
+    }
+}
+
+/// The engine and the tokens of its keys; books that never had a key have one after it.
+fn open_books(disk: Arc<dyn Disk>, args: &ServeArgs) -> Result<(Arc<Engine>, Tokens), ServeError> {
+    let engine = open_engine(disk, args)?;
+    let with_keys = || {
+        let tokens = tokens_of(&args.data, engine.core())?;
+        if let Some(path) = make_first_key(&args.data, engine.core(), &tokens)? {
+            tracing::info!(path = %path.display(), "made the first API key, an admin's: its token is in this file");
+        }
+        Ok(tokens)
+    };
+    match with_keys() {
+        Ok(tokens) => Ok((engine, tokens)),
+        Err(error) => {
+            engine.shut_down();
+            Err(ServeError::Keys(error))
         }
     }
 }

@@ -195,6 +195,7 @@ impl Core {
             day_runs: self.day_runs.lock().clone(),
             gl_keys: self.chart.read().keys().to_vec(),
             accounts: directory.accounts,
+            api_keys: self.keyring.rows(),
         };
         Ground { meta, gl_days }
     }

@@ -16,6 +16,8 @@ pub mod command;
 pub mod commit;
 pub mod history;
 pub mod holds;
+pub mod keyring;
+mod keyring_row;
 pub mod keys;
 pub mod lanes;
 pub mod outcome;
@@ -50,6 +52,7 @@ use clock::{Clock, TimeSource};
 use command::{Command, Origin};
 use history::{History, Reach};
 use holds::Holds;
+use keyring::Keyring;
 use keys::{KeyHash, Keys};
 use lanes::Lanes;
 use periods::PeriodBook;
@@ -133,6 +136,8 @@ pub struct Core {
     /// Lines of the general ledger; written under the sequencer, read anywhere.
     chart: RwLock<GlChart>,
     periods: Mutex<PeriodBook>,
+    /// Changes under all account locks only; read anywhere.
+    keyring: Keyring,
     /// First seq of each business day; ten years are 30 KB.
     day_runs: Mutex<Vec<(Day, Seq)>>,
     /// Changes under all account locks only, so it is stable under any of them.
@@ -183,6 +188,7 @@ impl Core {
             directory: Mutex::default(),
             chart: RwLock::default(),
             periods: Mutex::default(),
+            keyring: Keyring::default(),
             day_runs: Mutex::default(),
             business_date: AtomicU32::new(0),
             closed_through: AtomicU32::new(0),
@@ -223,6 +229,12 @@ impl Core {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The API keys.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// The business date.
@@ -291,6 +303,9 @@ impl Core {
         }
         hasher.update(format!("{:?} {:?}", self.chart.read().keys(), self.periods.lock()).as_bytes());
         hasher.update(format!("{:?} {:?}", self.day_runs.lock(), self.business_date()).as_bytes());
+        for row in self.keyring.rows() {
+            hasher.update(&row);
+        }
         *hasher.finalize().as_bytes()
     }
 

@@ -7,6 +7,7 @@ use crate::domain::money::Currency;
 use crate::domain::time::Day;
 
 use super::history::{Reach, ReadError};
+use super::keyring::{HeldKey, KeyList};
 use super::statement::{Snapshot, StatementQuery};
 use super::view::{
     AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
@@ -216,6 +217,28 @@ impl Engine {
     pub async fn periods(&self) -> Result<AsOf<Periods>, Unavailable> {
         let value = self.core().periods.lock().view();
         let seq = value.events.first().map_or(Seq::NONE, |event| event.seq);
+        self.durable(seq).await?;
+        Ok(AsOf { value, seq })
+    }
+
+    /// All API keys, by number, revoked ones included.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn api_keys(&self) -> Result<AsOf<Arc<KeyList>>, Unavailable> {
+        let value = self.core().keyring.all();
+        let seq = value.iter().map(|key| key.last_seq).max().unwrap_or(Seq::NONE);
+        self.durable(seq).await?;
+        Ok(AsOf { value, seq })
+    }
+
+    /// One API key, whatever became of it; `None` when there never was one of this number.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn api_key(&self, number: u64) -> Result<AsOf<Option<Arc<HeldKey>>>, Unavailable> {
+        let value = self.core().keyring.get(number);
+        let seq = value.as_ref().map_or(Seq::NONE, |key| key.last_seq);
         self.durable(seq).await?;
         Ok(AsOf { value, seq })
     }

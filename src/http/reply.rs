@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    LINK, LOCATION, RETRY_AFTER, VARY,
+    LINK, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
@@ -48,6 +48,8 @@ pub struct Reply {
     pub next: Option<String>,
     /// `Allow`.
     pub allow: Option<String>,
+    /// `WWW-Authenticate`.
+    pub authenticate: Option<&'static str>,
     /// `Retry-After`, seconds.
     pub retry_after_s: Option<u32>,
     /// `Content-Encoding` of the body.
@@ -84,6 +86,7 @@ impl Reply {
             location: None,
             next: None,
             allow: None,
+            authenticate: None,
             retry_after_s: None,
             coding: None,
             varies_by_coding: false,
@@ -137,6 +140,7 @@ impl Reply {
         reply.replayed = problem.replayed;
         reply.allow.clone_from(&problem.allow);
         reply.accept_encoding = problem.accept_encoding;
+        reply.authenticate = problem.authenticate;
         reply.retry_after_s = problem.retry_after_s.or_else(|| problem.code.retry_after_s());
         reply.stages = problem.stages;
         reply
@@ -174,6 +178,9 @@ impl Reply {
         if let Some(standing) = standing {
             insert(headers, RATE_LIMIT_POLICY, standing.policy());
             insert(headers, RATE_LIMIT, standing.standing());
+        }
+        if let Some(challenge) = self.authenticate {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, seconds.into());

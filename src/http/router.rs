@@ -4,6 +4,8 @@
 //! under 100 ns, and no future is boxed on the way.
 
 use super::negotiate::PROTOBUF;
+use crate::domain::access::{Need, SCOPE_ALL, scope_covers};
+
 use super::resources::Operation;
 
 /// What a route does to the books; decides what it requires.
@@ -66,6 +68,24 @@ const CSS: &[&str] = &["text/css"];
 const TEXT: &[&str] = &["text/plain"];
 const EXPORTS: &[&str] = &["application/x-ndjson", "text/csv", "text/plain"];
 
+impl Route {
+    /// What a caller must be allowed. Verifying the books changes nothing in them.
+    #[must_use]
+    pub fn need(&self) -> Need<'static> {
+        let path = self.pattern.strip_prefix("/v1/").unwrap_or(&self.pattern[1..]);
+        let resource = path.split_once('/').map_or(path, |(first, _)| first);
+        let is_change = matches!(self.class, Money | Change);
+        Need { operation: self.operation_id, resource, is_change }
+    }
+
+    /// Whether it is answered to everybody: whether the process lives, and how to use it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        const PUBLIC: [&str; 7] = ["/livez", "/readyz", "/startupz", "/problems", "/docs", "/openapi.json", "/proto/"];
+        self.class == Process && PUBLIC.iter().any(|prefix| self.pattern.starts_with(prefix))
+    }
+}
+
 const fn route(
     method: &'static str,
     pattern: &'static str,
@@ -106,6 +126,11 @@ pub const ROUTES: &[Route] = &[
     route("GET",   "/v1/export",                 "export_books",          Op::ExportBooks,        Read,    Nothing,       EXPORTS),
     route("POST",  "/v1/verifications",          "create_verification",   Op::CreateVerification, Process, JsonOrNothing, JSON),
     route("GET",   "/v1/operations/{id}",        "get_operation",         Op::GetOperation,       Process, Nothing,       JSON),
+    route("POST",  "/v1/api_keys",               "create_api_key",        Op::CreateApiKey,       Change,  Json,          JSON),
+    route("GET",   "/v1/api_keys",               "list_api_keys",         Op::ListApiKeys,        Read,    Nothing,       JSON),
+    route("GET",   "/v1/api_keys/{id}",          "get_api_key",           Op::GetApiKey,          Read,    Nothing,       JSON),
+    route("POST",  "/v1/api_keys/{id}/rotate",   "rotate_api_key",        Op::RotateApiKey,       Change,  JsonOrNothing, JSON),
+    route("POST",  "/v1/api_keys/{id}/revoke",   "revoke_api_key",        Op::RevokeApiKey,       Change,  JsonOrNothing, JSON),
     route("POST",  "/v1/clock/accept",           "accept_clock",          Op::AcceptClock,        Change,  JsonOrNothing, JSON),
     route("GET",   "/v1/status",                 "get_status",            Op::GetStatus,          Process, Nothing,       JSON),
     route("GET",   "/livez",                     "get_livez",             Op::GetLivez,           Process, Nothing,       HEALTH),
@@ -118,6 +143,13 @@ pub const ROUTES: &[Route] = &[
     route("GET",   "/docs/style.css",            "get_docs_style",        Op::GetDocsStyle,       Process, Nothing,       CSS),
     route("GET",   "/proto/munim.v1.proto",      "get_proto",             Op::GetProto,           Process, Nothing,       TEXT),
 ];
+
+/// Whether a text is a scope of something that exists here.
+#[must_use]
+pub fn is_scope(text: &str) -> bool {
+    let mut needs = ROUTES.iter().filter(|route| !route.is_public()).map(Route::need);
+    text == SCOPE_ALL || needs.any(|need| scope_covers(text, &need))
+}
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -203,6 +235,22 @@ mod tests {
         let ids: HashSet<&str> = ROUTES.iter().map(|route| route.operation_id).collect();
         assert_eq!(ids.len(), ROUTES.len());
         assert!(ids.iter().all(|id| id.contains('_')));
+    }
+
+    #[test]
+    fn everything_about_the_books_needs_a_key() {
+        for route in ROUTES {
+            assert_eq!(route.is_public(), !route.pattern.starts_with("/v1/"), "{}", route.pattern);
+            assert!((route.operation as usize) < 256, "the rights of a key are 256 bits");
+        }
+        let found = |method: &str, path: &str| match find(method, path) {
+            Found::Route(route, _) => route.need(),
+            other => panic!("{other:?}"),
+        };
+        let need = |operation, resource, is_change| Need { operation, resource, is_change };
+        assert_eq!(found("POST", "/v1/transfers/batch"), need("create_transfer_batch", "transfers", true));
+        assert_eq!(found("GET", "/v1/accounts/x/entries"), need("get_statement", "accounts", false));
+        assert_eq!(found("POST", "/v1/verifications"), need("create_verification", "verifications", false));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use super::render::write_number;
 pub enum Stage {
     /// From the head to the last byte of the body.
     Accept,
+    /// Who asks, and whether he may.
+    Auth,
     /// Counting the request against the limits of its key and address.
     Limit,
     /// Key and fingerprint.
@@ -31,8 +33,9 @@ pub enum Stage {
     Compress,
 }
 
-const STAGES: [(Stage, &str); 8] = [
+const STAGES: [(Stage, &str); 9] = [
     (Stage::Accept, "accept"),
+    (Stage::Auth, "auth"),
     (Stage::Limit, "limit"),
     (Stage::Idem, "idem"),
     (Stage::Parse, "parse"),
@@ -143,13 +146,13 @@ mod tests {
     #[test]
     fn stages_are_shown_in_order_with_three_decimals() {
         let mut timing = Timing::start();
-        timing.spent_ns = [1_234_567, 0, 20_400, 0, 0, 1_600, 999_500, 1_000];
+        timing.spent_ns = [1_234_567, 2_000, 0, 20_400, 0, 0, 1_600, 999_500, 1_000];
         let engine = Stages { queue_us: 5, decide_us: 12, journal_us: 50_001, group: 37 };
         let text = String::from_utf8(timing.header(Some(&engine))).unwrap();
         let (stages, total) = text.rsplit_once(", ").unwrap();
         assert_eq!(
             stages,
-            "accept;dur=1.235, idem;dur=0.020, queue;dur=0.005, decide;dur=0.012, \
+            "accept;dur=1.235, auth;dur=0.002, idem;dur=0.020, queue;dur=0.005, decide;dur=0.012, \
              journal;desc=\"batch=37\";dur=50.001, wake;dur=0.002, render;dur=1.000, compress;dur=0.001"
         );
         assert!(total.starts_with("total;dur="), "{total}");

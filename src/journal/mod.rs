@@ -9,6 +9,8 @@
 
 mod varint;
 
+mod access;
+
 mod record;
 
 mod block;

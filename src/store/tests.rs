@@ -197,6 +197,7 @@ fn meta(accounts: u32) -> Meta {
         day_runs: vec![(Day(20_000), Seq(1)), (Day(20_001), Seq(9_000))],
         gl_keys: vec![GlKey { currency: Currency::INR, code: 1_001, account_type: AccountType::Asset }],
         accounts,
+        api_keys: Vec::new(),
     }
 }
 
@@ -536,6 +537,18 @@ fn a_store_of_version_2_still_opens() {
     for ((what, ask), expected) in QUESTIONS.iter().zip(&expected) {
         assert_eq!(ask(&store).unwrap(), *expected, "{what}");
     }
+}
+
+#[test]
+fn api_keys_of_a_checkpoint_come_back() {
+    let api_keys = vec![Box::from([1u8, 2].as_slice()), Box::from([].as_slice()), Box::from([7; 200].as_slice())];
+    let with_keys = Meta { api_keys, ..meta(3) };
+    let file = MemoryFile::default();
+    let store = file.open().unwrap();
+    let mut checkpoint = store.begin().unwrap();
+    checkpoint.meta(&with_keys).unwrap();
+    checkpoint.commit().unwrap();
+    assert_eq!(store.meta().unwrap(), Some(with_keys));
 }
 
 #[test]

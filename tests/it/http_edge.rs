@@ -10,6 +10,7 @@ use munim::domain::ids::Seq;
 use munim::engine::clock::SystemTimeSource;
 use munim::engine::view::Unavailable;
 use munim::engine::{Engine, EngineOptions};
+use munim::http::gateway::token::Tokens;
 use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
 use munim::http::peer::Peer;
 use munim::http::{Books, Edge, EdgeOptions};
@@ -96,7 +97,14 @@ impl Server {
         let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
         let edge = Edge::with(edge_options);
         let content = Arc::new(Content);
-        edge.open(Books { engine: Arc::clone(&engine), verifier: Arc::clone(&content) as _, exporter: content });
+        // The same after a restart, as in a data folder.
+        let tokens = Tokens::new([7; 32]);
+        edge.open(Books {
+            engine: Arc::clone(&engine),
+            verifier: Arc::clone(&content) as _,
+            exporter: content,
+            tokens,
+        });
         Server { edge, engine: Some(engine), folder: Some(folder) }
     }
 
@@ -107,14 +115,31 @@ impl Server {
         Server::over(folder)
     }
 
-    /// Sends anything.
+    /// The books themselves.
+    pub fn engine(&self) -> &Arc<Engine> {
+        self.engine.as_ref().expect("the server runs")
+    }
+
+    /// Sends anything, as a process of this machine.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Said {
+        self.send_from(&Arc::new(Peer::local()), method, path, headers, body).await
+    }
+
+    /// Sends anything, as anybody.
+    pub async fn send_from(
+        &self,
+        peer: &Arc<Peer>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Said {
         let mut request = Request::builder().method(method.parse::<Method>().expect("a method")).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).expect("a request");
-        let (head, body) = Arc::clone(&self.edge).handle(request, &Arc::new(Peer::local())).await.into_parts();
+        let (head, body) = Arc::clone(&self.edge).handle(request, peer).await.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         let said = Said { status: head.status, headers: head.headers, body };
         assert!(said.header("request-id").starts_with("req_"), "every answer has its request's id");

@@ -11,6 +11,7 @@ mod fire;
 mod formats;
 mod http_contract;
 mod http_edge;
+mod identity;
 mod kill9;
 mod naive_books;
 mod routes;

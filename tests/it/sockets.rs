@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::fire::server::{MUNIM, Place, Server};
-use crate::fire::wire::{Client, Request};
+use crate::fire::wire::{Client, Door, Request};
 
 /// A process that is gone with its test.
 struct Process(Child);
@@ -47,6 +47,18 @@ impl Drop for Process {
     }
 }
 
+/// A key of books that nobody serves; its token.
+fn make_key(data: &Path) -> String {
+    let made = Command::new(MUNIM)
+        .args(["keys", "create", "--name", "early", "--role", "officer", "--data"])
+        .arg(data)
+        .env("RUNTIME_DIRECTORY", data.parent().expect("the folder has a parent"))
+        .output()
+        .expect("munim runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).expect("a token is ASCII").trim().to_owned()
+}
+
 fn open_account(key: &str) -> Request {
     Request::post("/v1/accounts", Some(key), r#"{"currency":"INR","type":"asset"}"#)
 }
@@ -60,9 +72,10 @@ fn a_request_that_comes_between_two_processes_is_answered_by_the_second() {
     manager.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let door = Door { address, token: Some(make_key(&data)) };
     for round in 0..3 {
         // Sent while nobody serves: the kernel takes the connection and the bytes.
-        let mut early = Client::connect(address).unwrap();
+        let mut early = Client::through(&door).unwrap();
         early.send(&open_account(&format!("early-{round}"))).unwrap();
         let server = Process::successor(&data, &listener, &manager_at);
         assert_eq!(early.receive().unwrap().status, 201, "round {round}");

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use super::credentials;
 use super::facts::Facts;
 use super::load::{self, Group, Pace, Setting, Source, Until};
 use super::machine::resident_bytes;
@@ -229,7 +230,7 @@ struct Slow {
 /// A header that never ends.
 const HEADER: &[u8] = b"GET /v1/status HTTP/1.1\r\nhost: munim\r\nx-slow: ";
 /// A thousand accounts: some 400 KiB.
-const LONG_LIST: &[u8] = b"GET /v1/accounts?limit=1000 HTTP/1.1\r\nhost: munim\r\n\r\n";
+const LONG_LIST: &str = "GET /v1/accounts?limit=1000 HTTP/1.1\r\nhost: munim\r\n";
 
 impl Slow {
     /// One byte more; a connection that was cut is opened again.
@@ -260,7 +261,7 @@ impl Slow {
         let mut stream = TcpStream::from(socket);
         self.bytes = 0;
         if matches!(self.kind, Slowness::Reader) {
-            stream.write_all(LONG_LIST)?;
+            stream.write_all(format!("{LONG_LIST}{}\r\n", credentials::line()).as_bytes())?;
         }
         stream.set_nonblocking(true)?;
         Ok(stream)

@@ -4,6 +4,7 @@
 //! unexpected answer ends with exit status 1, one that could not run with 3.
 
 mod connections;
+mod credentials;
 mod epoll;
 mod facts;
 mod floor;
@@ -90,6 +91,9 @@ pub struct BenchArgs {
     /// Measure this server (http://host:port) instead of starting one.
     #[arg(long, conflicts_with = "server_arg")]
     pub url: Option<String>,
+    /// File with the bearer key for --url, one line.
+    #[arg(long, requires = "url", value_name = "FILE", env = "MUNIM_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
     /// Process of the server at --url, for its memory and processor time.
     #[arg(long, requires = "url")]
     pub server_pid: Option<u32>,

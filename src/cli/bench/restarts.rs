@@ -27,6 +27,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
+use super::super::keys::files::ADMIN_FILE;
+use super::credentials;
 use super::facts::Facts;
 use super::load::Source;
 use super::server::DataFolder;
@@ -59,13 +61,13 @@ pub fn run(args: &BenchArgs) -> Result<Facts, BenchError> {
     let mut holder = Holder::listen(folder.path(), &args.server_arg)?;
     holder.start()?;
     let addr = holder.addr()?;
+    credentials::read(&folder.path().join("books").join(ADMIN_FILE))?;
     let accounts = create_accounts(addr, args.accounts, &mut Keys::new(args.seed, nonce, "a"))?;
-    let bearer = std::fs::read_to_string(folder.path().join("books/admin.key")).ok();
     let singles =
         Singles { dice: Dice::new(args.seed, args.shape(), accounts), keys: Keys::new(args.seed, nonce, "r") };
     let clients = args.connections.map_or(CLIENTS_DEFAULT, |count| count as usize);
     let is_over = Arc::new(AtomicBool::new(false));
-    let load = Load { addr, clients, bearer: bearer.map(|text| text.trim().to_owned()), is_over: Arc::clone(&is_over) };
+    let load = Load { addr, clients, is_over: Arc::clone(&is_over) };
     let (tally, spans) = thread::scope(|scope| {
         let load = scope.spawn(move || load.run(singles));
         let restarted = restart(&mut holder, args.restarts);
@@ -137,7 +139,6 @@ struct Tally {
 struct Load {
     addr: SocketAddr,
     clients: usize,
-    bearer: Option<String>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -190,7 +191,6 @@ impl Shared {
     async fn one(&self, wire: &mut Wire) {
         let mut request = Vec::new();
         self.singles.borrow_mut().write_request(&mut request);
-        let request = with_bearer(request, self.load.bearer.as_deref());
         let begun = Instant::now();
         let ended = wire.exchange(self.load.addr, &request).await;
         let took = begun.elapsed();
@@ -219,14 +219,6 @@ impl Shared {
             Ended::MetAClose => {}
         }
     }
-}
-
-/// Puts the token behind the first line.
-fn with_bearer(request: Vec<u8>, bearer: Option<&str>) -> Vec<u8> {
-    let Some(bearer) = bearer else { return request };
-    let line_end = request.windows(2).position(|pair| pair == b"\r\n").map_or(0, |at| at + 2);
-    let token = format!("authorization: Bearer {bearer}\r\n");
-    [&request[..line_end], token.as_bytes(), &request[line_end..]].concat()
 }
 
 /// A client's connection: `None` before the first request and after a close.
@@ -351,14 +343,6 @@ fn as_http2(request: &[u8]) -> io::Result<hyper::Request<Full<bytes::Bytes>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_goes_behind_the_first_line() {
-        let request = b"POST /x HTTP/1.1\r\nhost: y\r\n\r\n{}".to_vec();
-        assert_eq!(with_bearer(request.clone(), None), request);
-        let with = with_bearer(request, Some("mk_1"));
-        assert_eq!(with, b"POST /x HTTP/1.1\r\nauthorization: Bearer mk_1\r\nhost: y\r\n\r\n{}");
-    }
 
     #[test]
     fn http2_sends_the_same_request() {

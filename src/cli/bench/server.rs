@@ -16,8 +16,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::BenchError;
+use super::super::keys::files::ADMIN_FILE;
 use super::wire::ask;
+use super::{BenchError, credentials};
 
 /// How long a process may take to say where it listens: recovery of a large journal included.
 const START_TIME: Duration = Duration::from_secs(120);
@@ -74,7 +75,9 @@ impl ServerProcess {
         let mut args: Vec<OsString> = vec!["serve".into(), "--data".into(), data.into()];
         args.extend(["--listen".into(), "127.0.0.1:0".into()]);
         args.extend(extra.iter().map(OsString::from));
-        Self::start(args)
+        let server = Self::start(args)?;
+        credentials::read(&data.join(ADMIN_FILE))?;
+        Ok(server)
     }
 
     /// Where it listens.

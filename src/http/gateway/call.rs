@@ -12,13 +12,14 @@ use crate::engine::command::{Command, Origin};
 use crate::engine::view::{Answer, Unavailable};
 
 use super::super::compress::Coding;
-use super::super::idempotency::{Asked, LOCAL_OWNER, idempotency_key};
+use super::super::idempotency::{Asked, idempotency_key};
 use super::super::json::BatchForm;
 use super::super::peer::Peer;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::{Query, percent_decode};
 use super::super::router::{Class, Route};
 use super::super::timing::{Stage, Timing};
+use super::identity::Caller;
 use super::{Books, Edge};
 
 /// One request, after its body was read.
@@ -26,6 +27,8 @@ use super::{Books, Edge};
 pub struct Call<'r> {
     /// The edge that it came to.
     pub edge: &'r Edge,
+    /// Who asks.
+    pub caller: Caller,
     /// The other end of its connection.
     pub peer: &'r Arc<Peer>,
     /// Method, address and headers.
@@ -59,9 +62,7 @@ pub struct KeyInputs {
     path: String,
     query: String,
     route: &'static Route,
-    request: u64,
-    deadline: Option<Instant>,
-    dry_run: bool,
+    origin: Origin,
 }
 
 impl<'r> Call<'r> {
@@ -97,9 +98,9 @@ impl<'r> Call<'r> {
         let uri = &self.head.uri;
         let place = Place { path: uri.path(), query: uri.query().unwrap_or_default() };
         let body = self.raw.as_ref().unwrap_or(&self.body);
-        let origin = origin(&self.head.headers, &place, self.route, body, self.request, dry_run);
+        let origin = with_key(self.unkeyed(dry_run), &self.head.headers, &place, self.route, body);
         self.timing.mark(Stage::Idem);
-        Ok(Origin { deadline: self.deadline, ..origin? })
+        origin
     }
 
     /// What [`Call::origin`] needs, to take along to another thread.
@@ -110,10 +111,14 @@ impl<'r> Call<'r> {
             path: self.head.uri.path().to_owned(),
             query: self.head.uri.query().unwrap_or_default().to_owned(),
             route: self.route,
-            request: self.request,
-            deadline: self.deadline,
-            dry_run,
+            origin: self.unkeyed(dry_run),
         }
+    }
+
+    /// Whom the command comes from; its key is still to be read.
+    fn unkeyed(&self, dry_run: bool) -> Origin {
+        let (owner, amount_limit) = (self.caller.owner, self.caller.amount_limit());
+        Origin { owner, request: self.request, key: None, dry_run, deadline: self.deadline, amount_limit }
     }
 
     /// Sends a command into the engine and waits until its answer may leave. Ends the stage `parse`.
@@ -149,8 +154,7 @@ impl KeyInputs {
     /// As [`Call::origin`].
     pub fn origin(&self, body: &[u8]) -> Outcome<Origin> {
         let place = Place { path: &self.path, query: &self.query };
-        let origin = origin(&self.headers, &place, self.route, body, self.request, self.dry_run)?;
-        Ok(Origin { deadline: self.deadline, ..origin })
+        with_key(self.origin, &self.headers, &place, self.route, body)
     }
 }
 
@@ -159,25 +163,23 @@ struct Place<'a> {
     query: &'a str,
 }
 
-fn origin(
+/// Reads the idempotency key of a command, unless nothing is to happen.
+fn with_key(
+    origin: Origin,
     headers: &HeaderMap,
     place: &Place<'_>,
     route: &'static Route,
     body: &[u8],
-    request: u64,
-    dry_run: bool,
 ) -> Outcome<Origin> {
-    let key = if dry_run {
-        None
-    } else {
-        let Place { path, query } = *place;
-        let asked = Asked { method: route.method, route: route.pattern, path, query, body };
-        let key = idempotency_key(headers, LOCAL_OWNER, &asked)?;
-        if key.is_none() && route.class == Class::Money {
-            let detail = "Send an Idempotency-Key of your own choice, and the same one again when you retry.";
-            return Err(Problem::new(Code::IdempotencyKeyMissing, detail));
-        }
-        key
-    };
-    Ok(Origin { owner: LOCAL_OWNER, request, key, dry_run, deadline: None })
+    if origin.dry_run {
+        return Ok(origin);
+    }
+    let Place { path, query } = *place;
+    let asked = Asked { method: route.method, route: route.pattern, path, query, body };
+    let key = idempotency_key(headers, origin.owner, &asked)?;
+    if key.is_none() && route.class == Class::Money {
+        let detail = "Send an Idempotency-Key of your own choice, and the same one again when you retry.";
+        return Err(Problem::new(Code::IdempotencyKeyMissing, detail));
+    }
+    Ok(Origin { key, ..origin })
 }

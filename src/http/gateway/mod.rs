@@ -5,6 +5,8 @@
 //! | id | a number for the request, the clock starts | 0.1 |
 //! | route | method and path → route; 404, 405 | 0.2 |
 //! | opening | only while the books are being opened, after a restart: the request waits | 0 |
+//! | auth | whose key, and whether it allows the route; 401, 403 | 0.5 |
+//! | limit | rate and concurrency of the key and the address; 429 | 0.3 |
 //! | negotiate | `Accept` → media type; 406 | 0.2 |
 //! | accept | the body, bounded in size, time and memory; 408, 413, then 415; a small one is inflated | 1 |
 //! | idem | key and fingerprint; 400 | 1 |
@@ -14,14 +16,16 @@
 //! | render | view → bytes, headers | 1 |
 //! | compress | above 1 KiB, as the caller likes it | none; 0.3 ms for 64 KiB, more on a thread of its own |
 //!
-//! Authentication and limits will stand between route and negotiate; each is one call in
-//! [`Edge::answer`]. `OPTIONS` is answered by the route table alone, since a browser asks it without
-//! credentials. Every stage is measured and shown in `Server-Timing`.
+//! Each stage is one call in [`Edge::answer`], its code in a file of its own. `OPTIONS` is answered by
+//! the route table alone, since a browser asks it without credentials. Every stage is measured and
+//! shown in `Server-Timing`.
 
 mod call;
 mod deadline;
+pub mod identity;
 pub mod limit;
 mod opening;
+pub mod token;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,14 +37,13 @@ use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
-use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, KEY_LIMIT, RateLimit};
+use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
 use crate::engine::Engine;
 
 use super::body::{BodyBudget, Payload, Reserved, read_body};
 use super::compress::{body_coding, compress, inflate};
 use super::cors::{Origins, protect};
 use super::hooks::{Exporter, Verifier};
-use super::idempotency::LOCAL_OWNER;
 use super::negotiate::{accepted, check_content_type};
 use super::operations::Operations;
 use super::peer::Peer;
@@ -52,8 +55,10 @@ use super::router::{Class, EVERY_METHOD, Found, Route, Takes, find, methods_of};
 use super::timing::{Stage, Timing};
 
 use deadline::deadline;
+use identity::{Caller, Refusals};
 use limit::{Admitted, Limits, Standing};
 use opening::Opening;
+use token::Tokens;
 
 pub use call::{Call, KeyInputs};
 
@@ -66,6 +71,8 @@ pub struct Books {
     pub verifier: Arc<dyn Verifier>,
     /// Writes them out.
     pub exporter: Arc<dyn Exporter>,
+    /// Tells the tokens of their API keys.
+    pub tokens: Tokens,
 }
 
 /// What an operator decides about the edge.
@@ -85,6 +92,8 @@ pub struct Edge {
     started: Instant,
     request_ids: RequestIds,
     limits: Limits,
+    /// What was refused for want of identity, rights or moderation.
+    pub refusals: Refusals,
     batch_bodies: Arc<BodyBudget>,
     /// Background operations.
     pub operations: Operations,
@@ -108,6 +117,7 @@ impl Edge {
             started: Instant::now(),
             request_ids: RequestIds::new(),
             limits: Limits::new(),
+            refusals: Refusals::default(),
             batch_bodies: Arc::default(),
             operations: Operations::default(),
         })
@@ -163,6 +173,7 @@ impl Edge {
             Ok(reply) => reply,
             Err(problem) => {
                 standing = standing.or(problem.standing);
+                self.refusals.note(&problem, peer, id, self.uptime_s());
                 Reply::problem(&problem, path, id)
             }
         };
@@ -207,8 +218,14 @@ impl Edge {
             // In a box: it happens once in a process's life, and would lie in every request's future.
             Box::pin(self.opening.wait(route.operation, || self.books.get().is_some())).await;
         }
+        let caller = self.identify(&head.headers, route, peer)?;
+        if let Err(problem) = caller.check(route) {
+            self.audit(&caller, route, &problem, id);
+            return Err(problem);
+        }
+        timing.mark(Stage::Auth);
         let address = (!peer.is_loopback).then_some(peer.ip);
-        let _admitted = self.limit(route, LOCAL_OWNER, &KEY_LIMIT, address, standing)?;
+        let _admitted = self.limit(route, &caller, address, standing)?;
         timing.mark(Stage::Limit);
         let deadline = deadline(&head.headers, timing.started())?;
         let gives = accepted(&head.headers, route.gives)?;
@@ -224,26 +241,42 @@ impl Edge {
             _ => (body, None),
         };
         timing.mark(Stage::Accept);
-        let mut call =
-            Call { edge: self, peer, head, route, hole, body, raw, coding, form, gives, request: id, deadline, timing };
-        let mut reply = resources::dispatch(&mut call).await?;
-        reply.varies_by_type = route.gives.len() > 1 && route.method == "GET";
-        Ok(reply)
+        let mut call = Call {
+            edge: self,
+            caller,
+            peer,
+            head,
+            route,
+            hole,
+            body,
+            raw,
+            coding,
+            form,
+            gives,
+            request: id,
+            deadline,
+            timing,
+        };
+        let mut answered = resources::dispatch(&mut call).await;
+        match &mut answered {
+            Ok(reply) => reply.varies_by_type = route.gives.len() > 1 && route.method == "GET",
+            Err(problem) => self.audit(&call.caller, route, problem, id),
+        }
+        answered
     }
 
     /// The stage `limit`. What is about the process is not counted: a monitor must get through when nobody else does.
     fn limit(
         &self,
         route: &Route,
-        owner: u64,
-        limit: &RateLimit,
+        caller: &Caller,
         address: Option<IpAddr>,
         standing: &mut Option<Standing>,
     ) -> Outcome<Option<Admitted>> {
         if route.class == Class::Process {
             return Ok(None);
         }
-        let admitted = self.limits.enter(owner, limit, address)?;
+        let admitted = self.limits.enter(caller.owner, &caller.limit(), address)?;
         *standing = Some(admitted.standing);
         Ok(Some(admitted))
     }

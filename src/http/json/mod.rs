@@ -9,6 +9,7 @@
 //! So an error is explained by one piece of code only, and the hot path carries none of it.
 
 mod account;
+mod api_key;
 mod batch;
 mod fields;
 mod order;
@@ -23,6 +24,7 @@ use crate::engine::view::Unavailable;
 use super::problem::{Code, FieldError, Outcome, Problem};
 
 pub use account::{ChangeFields, parse_account, parse_account_change, parse_accounts};
+pub use api_key::{parse_new_key, parse_rotation};
 pub use batch::{BatchForm, parse_batch};
 pub use order::{PeriodReopening, parse_empty, parse_period_close, parse_period_reopen, parse_post, parse_reversal};
 pub use transfer::parse_transfer;

@@ -10,7 +10,7 @@ use super::tree::Tree;
 use super::{of_serde, utf8};
 
 /// Reads an object by `read`; no body at all is an empty object.
-fn object<T>(body: &[u8], read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> Outcome<T> {
+pub(super) fn object<T>(body: &[u8], read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> Outcome<T> {
     let text = utf8(body)?.trim_ascii();
     let tree = if text.is_empty() {
         Tree::Object(Vec::new())

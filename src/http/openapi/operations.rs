@@ -147,6 +147,7 @@ pub fn describe(operation: Operation) -> Description {
         Op::GetAccount | Op::GetStatement | Op::GetEntry => readings(operation),
         Op::ListPeriods | Op::ClosePeriod | Op::ReopenPeriod => periods(operation),
         Op::GetTrialBalance | Op::ExportBooks | Op::CreateVerification | Op::GetOperation => books(operation),
+        Op::CreateApiKey | Op::ListApiKeys | Op::GetApiKey | Op::RotateApiKey | Op::RevokeApiKey => api_keys(operation),
         Op::AcceptClock | Op::GetStatus | Op::GetLivez | Op::GetReadyz | Op::GetStartupz => process(operation),
         Op::ListProblems | Op::GetProblem | Op::GetOpenapi | Op::GetDocs | Op::GetDocsStyle | Op::GetProto => {
             description(operation)
@@ -435,6 +436,44 @@ fn books(operation: Operation) -> Description {
             summary: "Shows an operation",
             gives: Gives::One(&s::OPERATION),
             also: &[Code::OperationNotFound],
+            ..plain
+        },
+    }
+}
+
+fn api_keys(operation: Operation) -> Description {
+    let plain =
+        Description { tag: "API keys", gives: Gives::One(&s::API_KEY), also: &[Code::ApiKeyNotFoundInPath], ..PLAIN };
+    match operation {
+        Operation::CreateApiKey => Description {
+            summary: "Makes an API key",
+            about: "The token is in this answer and in no other; the same Idempotency-Key shows it again.",
+            body: Some(&s::NEW_API_KEY),
+            statuses: &[201],
+            refusals: &[R::TooManyApiKeys],
+            also: &[],
+            ..plain
+        },
+        Operation::ListApiKeys => Description {
+            summary: "Lists API keys, newest first",
+            parameters: const { &[LIMIT, AFTER] },
+            gives: Gives::Page(&s::API_KEY),
+            also: &[],
+            ..plain
+        },
+        Operation::GetApiKey => Description { summary: "Shows an API key", ..plain },
+        Operation::RotateApiKey => Description {
+            summary: "Gives an API key a new token",
+            about: "The answer shows it once; the one before stays good for `overlap_s`.",
+            body: Some(&s::NEW_ROTATION),
+            refusals: &[R::ApiKeyRevoked],
+            ..plain
+        },
+        _ => Description {
+            summary: "Revokes an API key",
+            about: "From the next request on it opens nothing.",
+            body: Some(&s::NOTHING),
+            refusals: &[R::LastAdminKey, R::ApiKeyRevoked],
             ..plain
         },
     }

@@ -1,8 +1,12 @@
 //! Every object that a route takes, field by field, on one page.
 
-use crate::config::{BATCH_ITEMS_MAX, DESCRIPTION_CHARS_MAX, HOLD_SECONDS_MAX, NAME_CHARS_MAX};
+use crate::config::{
+    BATCH_ITEMS_MAX, DESCRIPTION_CHARS_MAX, HOLD_SECONDS_MAX, KEY_OVERLAP_SECONDS_MAX, NAME_CHARS_MAX,
+};
 
-use super::schemas::{ACCOUNT_STATUS, CODE, Kind, MODE, RULES, Schema, TYPES, always, sometimes, takes};
+use super::schemas::{
+    ACCOUNT_STATUS, CODE, KEY_LIMIT, Kind, MODE, ROLE_NAMES, RULES, Schema, TYPES, always, sometimes, takes,
+};
 
 /// The body of `POST /v1/transfers`, and an item of a batch.
 pub const NEW_TRANSFER: Schema = takes(
@@ -129,4 +133,36 @@ pub const NEW_REOPENING: Schema = takes(
         always("through", Kind::Date, "The day through which it closed."),
         always("reason", Kind::Filled(DESCRIPTION_CHARS_MAX), "Why."),
     ],
+);
+
+/// The body of `POST /v1/api_keys`.
+pub const NEW_API_KEY: Schema = takes(
+    "NewApiKey",
+    "A key to make; it may do no more than the one that makes it.",
+    &[
+        always("name", Kind::Filled(NAME_CHARS_MAX), "For people."),
+        always("role", ROLE_NAMES, "What it may do at most."),
+        sometimes(
+            "scopes",
+            Kind::Scopes,
+            "`*`, `<resource>:read`, `<resource>:write` or ids of operations; `*` when absent.",
+        ),
+        sometimes("amount_limit", Kind::Digits, "Greatest amount of one transfer, in whole units of its currency."),
+        sometimes("rate_per_s", KEY_LIMIT, "Requests a second over time."),
+        sometimes("burst", KEY_LIMIT, "Requests at once after a pause."),
+        sometimes("concurrency", KEY_LIMIT, "Requests in flight."),
+        sometimes("expires_at", Kind::Instant, "From then on it opens nothing."),
+        sometimes("certificate_sha256", Kind::Fingerprint, "The client certificate that must come with it."),
+    ],
+);
+
+/// The body of `POST /v1/api_keys/{id}/rotate`.
+pub const NEW_ROTATION: Schema = takes(
+    "NewRotation",
+    "A new token for a key.",
+    &[sometimes(
+        "overlap_s",
+        Kind::Whole { min: 0, max: KEY_OVERLAP_SECONDS_MAX },
+        "Seconds for which the token before stays good; 0 when absent.",
+    )],
 );

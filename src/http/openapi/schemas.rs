@@ -4,12 +4,13 @@
 //! hold the tables to the code: what the parsers take, what the renderers write, and nothing else.
 
 use crate::config::{BATCH_ITEMS_MAX, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
+use crate::domain::access::ROLES;
 use crate::domain::account::{ACCOUNT_TYPES, BALANCE_RULES, STATUSES};
 use crate::engine::view::TransferStatus;
 
 pub use super::requests::{
-    ACCOUNT_CHANGE, NEW_ACCOUNT, NEW_ACCOUNTS, NEW_BATCH, NEW_CLOSING, NEW_POSTING, NEW_REOPENING, NEW_REVERSAL,
-    NEW_TRANSFER, NOTHING, POST_ITEM, VOID_ITEM,
+    ACCOUNT_CHANGE, NEW_ACCOUNT, NEW_ACCOUNTS, NEW_API_KEY, NEW_BATCH, NEW_CLOSING, NEW_POSTING, NEW_REOPENING,
+    NEW_REVERSAL, NEW_ROTATION, NEW_TRANSFER, NOTHING, POST_ITEM, VOID_ITEM,
 };
 
 /// What the value of a field is.
@@ -49,6 +50,12 @@ pub enum Kind {
     Seq,
     /// A whole number.
     Whole { min: i64, max: i64 },
+    /// Scopes of an API key.
+    Scopes,
+    /// A whole number as a string of digits.
+    Digits,
+    /// A SHA-256 fingerprint of a certificate.
+    Fingerprint,
     /// `true` or `false`.
     Flag,
     /// Always `true`.
@@ -137,6 +144,8 @@ const TRANSFER_STATUS: Kind = Kind::OneOf(|| {
     use TransferStatus::{Expired, Pending, Posted, Voided};
     [Posted, Pending, Voided, Expired].map(TransferStatus::name).to_vec()
 });
+pub(super) const ROLE_NAMES: Kind = Kind::OneOf(|| ROLES.iter().map(|(_, name)| *name).collect());
+pub(super) const KEY_LIMIT: Kind = Kind::Whole { min: 1, max: 1_000_000 };
 pub(super) const MODE: Kind = Kind::OneOf(|| vec!["atomic", "independent"]);
 
 /// A transfer.
@@ -440,6 +449,32 @@ pub const STATUS: Schema = gives(
     ],
 );
 
+/// An API key.
+pub const API_KEY: Schema = gives(
+    "ApiKey",
+    "Who may ask, and what. The token itself is shown once.",
+    &[
+        always("object", Kind::Exactly("api_key"), "What this is."),
+        always("id", Kind::Id("key_"), "Its name."),
+        sometimes("token", Kind::Text(128), "The bearer token, in the one answer that makes it."),
+        always("name", Kind::Text(NAME_CHARS_MAX), "For people."),
+        always("role", ROLE_NAMES, "What it may do at most."),
+        always("scopes", Kind::Scopes, "What of its role it may do; `*` is all of it."),
+        or_null("amount_limit", Kind::Digits, "Greatest amount of one transfer, in whole units of its currency."),
+        or_null("rate_per_s", KEY_LIMIT, "Requests a second over time."),
+        or_null("burst", KEY_LIMIT, "Requests at once after a pause."),
+        or_null("concurrency", KEY_LIMIT, "Requests in flight."),
+        or_null("certificate_sha256", Kind::Fingerprint, "The client certificate that must come with it."),
+        always("status", Kind::OneOf(|| vec!["active", "revoked"]), "Whether it was revoked."),
+        always("created_at", Kind::Instant, "When it was made."),
+        or_null("created_by", Kind::Id("key_"), "The key that made it."),
+        or_null("expires_at", Kind::Instant, "From then on it opens nothing."),
+        or_null("rotated_at", Kind::Instant, "When its token was changed last."),
+        or_null("old_token_until", Kind::Instant, "Until then the token before works too."),
+        or_null("revoked_at", Kind::Instant, "From then on it opens nothing."),
+    ],
+);
+
 /// A health check.
 pub const HEALTH: Schema = gives(
     "Health",
@@ -476,6 +511,8 @@ pub const SCHEMAS: &[&Schema] = &[
     &ACCOUNT_CHANGE,
     &NEW_CLOSING,
     &NEW_REOPENING,
+    &NEW_API_KEY,
+    &NEW_ROTATION,
     &TRANSFER,
     &ACCOUNT,
     &BALANCES,
@@ -496,6 +533,7 @@ pub const SCHEMAS: &[&Schema] = &[
     &CLOCK,
     &STATUS,
     &CHAIN_HEAD,
+    &API_KEY,
     &HEALTH,
     &FIELD_ERROR,
 ];

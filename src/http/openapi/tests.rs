@@ -37,6 +37,8 @@ const PARSERS: &[(&Schema, Parse)] = &[
     (&schemas::ACCOUNT_CHANGE, |body| json::parse_account_change(body).map(drop)),
     (&schemas::NEW_CLOSING, |body| json::parse_period_close(body).map(drop)),
     (&schemas::NEW_REOPENING, |body| json::parse_period_reopen(body).map(drop)),
+    (&schemas::NEW_API_KEY, |body| json::parse_new_key(body).map(drop)),
+    (&schemas::NEW_ROTATION, |body| json::parse_rotation(body).map(drop)),
 ];
 
 #[test]

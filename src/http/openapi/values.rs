@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::config::{EXTERNAL_ID_CHARS_MAX, METADATA_KEY_CHARS_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_CHARS_MAX};
+use crate::config::{
+    API_KEY_SCOPES_MAX, EXTERNAL_ID_CHARS_MAX, METADATA_KEY_CHARS_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_CHARS_MAX,
+};
 
 use super::partial;
 use super::schemas::{Field, Kind, Need, Schema};
@@ -103,6 +105,14 @@ pub fn schema_of(kind: Kind) -> Json {
         Kind::Seq => json!({ "type": "string", "pattern": "^[0-9]+$" }),
         Kind::Whole { min, max: i64::MAX } => json!({ "type": "integer", "minimum": min }),
         Kind::Whole { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Scopes => json!({
+            "type": "array",
+            "minItems": 1,
+            "maxItems": API_KEY_SCOPES_MAX,
+            "items": { "type": "string", "maxLength": EXTERNAL_ID_CHARS_MAX },
+        }),
+        Kind::Digits => json!({ "type": "string", "pattern": "^[0-9]{1,19}$" }),
+        Kind::Fingerprint => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$" }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::True => json!({ "const": true }),
         Kind::Metadata => json!({
@@ -157,6 +167,9 @@ fn example_value(field: &Field) -> Json {
         Kind::Instant => "2026-11-21T04:34:50.123456Z".into(),
         Kind::Seq => "7".into(),
         Kind::Whole { min, .. } => min.into(),
+        Kind::Scopes => json!(["transfers:write"]),
+        Kind::Digits => "50000".into(),
+        Kind::Fingerprint => "ab".repeat(32).into(),
         Kind::Flag => false.into(),
         Kind::True => true.into(),
         Kind::Metadata => json!({}),
@@ -189,6 +202,9 @@ pub fn words_of(kind: Kind) -> String {
         Kind::Seq => "whole number as a string".into(),
         Kind::Whole { min, max: i64::MAX } => format!("whole number from {min}"),
         Kind::Whole { min, max } => format!("whole number from {min} to {max}"),
+        Kind::Scopes => format!("list of scopes, at most {API_KEY_SCOPES_MAX}"),
+        Kind::Digits => "string of digits".into(),
+        Kind::Fingerprint => "SHA-256, 64 hexadecimal digits, colons allowed".into(),
         Kind::Flag => "true or false".into(),
         Kind::True => "true".into(),
         Kind::Metadata => {

@@ -40,6 +40,14 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
         Said::Batch(batch) => Reply::json(StatusCode::OK, render::transfers_batch(&batch)),
         Said::Periods(periods) => Reply::json(StatusCode::OK, render::periods(&periods)),
         Said::ClockAccepted => Reply::json(StatusCode::OK, b"{\"object\":\"clock\",\"accepted\":true}".to_vec()),
+        Said::ApiKey { ref key, created } => {
+            let mut reply = Reply::json(status(created), render::api_key(key, None));
+            if created {
+                reply.location = Some(format!("/v1/api_keys/{}", format_id(IdKind::ApiKey, key.number)));
+            }
+            reply
+        }
+        Said::Noted => Reply::json(StatusCode::OK, b"{}".to_vec()),
         Said::Refused(reject) => return Err(kept(refusal(call, reject), &answer)),
         Said::BatchRefused(ref rejected) => {
             let mut problem = Problem::of_reject(Reject::of(RejectCode::BatchRefused));
@@ -90,6 +98,7 @@ fn refusal(call: &Call<'_>, reject: Reject) -> Box<Problem> {
     match reject.code {
         RejectCode::TransferNotFound if is_path => Problem::new(Code::TransferNotFoundInPath, reject_detail(reject)),
         RejectCode::AccountNotFound if is_path => Problem::new(Code::AccountNotFoundInPath, reject_detail(reject)),
+        RejectCode::ApiKeyNotFound if is_path => Problem::new(Code::ApiKeyNotFoundInPath, reject_detail(reject)),
         _ => Problem::of_reject(reject),
     }
 }

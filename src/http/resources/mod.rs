@@ -2,6 +2,7 @@
 
 mod accounts;
 mod answer;
+mod api_keys;
 mod batches;
 mod books;
 mod description;
@@ -66,6 +67,16 @@ pub enum Operation {
     CreateVerification,
     /// `GET /v1/operations/{id}`
     GetOperation,
+    /// `POST /v1/api_keys`
+    CreateApiKey,
+    /// `GET /v1/api_keys`
+    ListApiKeys,
+    /// `GET /v1/api_keys/{id}`
+    GetApiKey,
+    /// `POST /v1/api_keys/{id}/rotate`
+    RotateApiKey,
+    /// `POST /v1/api_keys/{id}/revoke`
+    RevokeApiKey,
     /// `POST /v1/clock/accept`
     AcceptClock,
     /// `GET /v1/status`
@@ -128,6 +139,11 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::ExportBooks => export::export(call),
         Operation::CreateVerification => operations::verify(call),
         Operation::GetOperation => operations::get(call),
+        Operation::CreateApiKey => api_keys::create(call).await,
+        Operation::ListApiKeys => api_keys::list(call).await,
+        Operation::GetApiKey => api_keys::get(call).await,
+        Operation::RotateApiKey => api_keys::rotate(call).await,
+        Operation::RevokeApiKey => api_keys::revoke(call).await,
         Operation::AcceptClock => books::accept_clock(call).await,
         Operation::GetStatus => health::status(call),
         Operation::GetLivez => health::livez(call),
