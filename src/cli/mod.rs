@@ -1,7 +1,9 @@
 //! The commands. Data goes to stdout, progress and logs to stderr; exit status 0 well, 1 the
 //! answer is bad, 2 wrong use, 3 could not run, 4 the storage failed in this boot.
 
+pub mod ask;
 pub mod bench;
+pub mod budget;
 pub mod clock;
 pub mod demo;
 pub mod demo_data;
@@ -9,6 +11,8 @@ pub mod export;
 pub mod folder;
 pub mod hooks;
 pub mod import;
+pub mod measure;
+pub mod probe;
 pub mod serve;
 pub mod verify;
 
@@ -41,6 +45,10 @@ enum Command {
     Export(export::ExportArgs),
     /// Measure this machine with Munim on it.
     Bench(bench::BenchArgs),
+    /// Print what a server's requests may take and what they take; exit status 1 when a budget is broken.
+    Budget(budget::BudgetArgs),
+    /// Ask a server a few times, and show where the time of each request goes, on both sides.
+    Probe(probe::ProbeArgs),
     /// Look after the clock.
     Clock(clock::ClockArgs),
     /// Make the demo's CSV files anew from their seed.
@@ -69,6 +77,8 @@ pub fn run() -> ExitCode {
         },
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Budget(args) => budget::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Clock(args) => clock::run(&args),
         Command::DemoData(args) => match demo_data::run(&args) {
             Ok(()) => ExitCode::SUCCESS,

@@ -14,10 +14,10 @@ use tokio::sync::{Notify, watch};
 use crate::disk::{DelayDisk, Disk};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
-use crate::http::Edge;
 use crate::http::accept::AcceptLimits;
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
+use super::measure::{self, MeasureArgs};
 use super::{EXIT_STORAGE_FAILED, fail, hooks};
 
 /// Arguments of `munim serve`.
@@ -41,6 +41,9 @@ pub struct ServeArgs {
     /// Log as text or JSON lines, on stderr.
     #[arg(long, env = "MUNIM_LOG_FORMAT", default_value = "text")]
     pub log_format: crate::telemetry::LogFormat,
+    /// Traces and alerts.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     /// The engine.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -73,6 +76,9 @@ pub enum ServeError {
     /// The address is not one that is served.
     #[error(transparent)]
     Address(#[from] crate::http::ServeError),
+    /// Traces or alert rules are not what they should be.
+    #[error("{0}")]
+    Measure(String),
     /// A thread or a signal handler could not be set up.
     #[error("could not start serving")]
     Start(#[from] std::io::Error),
@@ -104,11 +110,12 @@ pub fn serve(
     let disk = open_to_write(&args.data, args.accept_storage_failure)?;
     let runtimes = Runtimes::start(workers)?;
     let (closing, closed) = watch::channel(false);
-    let edge = Edge::new();
+    let edge = measure::edge(&args.measure)?;
     let listen = |source| ServeError::Listen(args.listen, source);
     let listener = runtimes.main().block_on(TcpListener::bind(args.listen)).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let limits = AcceptLimits::with_connections_max(args.connections_max as usize);
+    let _measuring = measure::start(&edge, &limits, runtimes.main().handle(), workers)?;
     let serving = crate::http::serve(listener, runtimes.handles(), Arc::clone(&edge), limits, closed);
     let mut serving = runtimes.main().spawn(serving);
     let engine = match open_engine(disk, args) {
@@ -121,6 +128,8 @@ pub fn serve(
     edge.open(hooks::books(&engine));
     // Nobody may be reading; that is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}").and_then(|()| std::io::stdout().flush());
+    let core = Arc::clone(engine.core());
+    std::thread::Builder::new().name("warm".into()).spawn(move || core.warm())?;
     let for_ready = Arc::clone(&engine);
     std::thread::Builder::new().name("ready".into()).spawn(move || ready(&for_ready, address))?;
     let ended = runtimes.main().block_on(async {

@@ -20,6 +20,17 @@ use super::view::Unavailable;
 
 type Job = Box<dyn FnOnce(&Arc<Core>) + Send>;
 
+/// How full a lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneLoad {
+    /// Its name.
+    pub name: &'static str,
+    /// Commands inside, or batches that wait.
+    pub busy: usize,
+    /// How many it takes.
+    pub capacity: usize,
+}
+
 /// Both lanes.
 pub struct Lanes {
     interactive: Arc<AtomicUsize>,
@@ -69,6 +80,20 @@ impl Lanes {
         let before = self.interactive.fetch_add(1, Ordering::AcqRel);
         let place = Place { lane: Arc::clone(&self.interactive) };
         if before >= INTERACTIVE_MAX { Err(Unavailable::Overloaded("interactive")) } else { Ok(place) }
+    }
+
+    /// How full both are.
+    #[must_use]
+    pub fn loads(&self) -> [LaneLoad; 2] {
+        let waiting = self.bulk.lock().as_ref().map_or(0, crossbeam::channel::Sender::len);
+        [
+            LaneLoad {
+                name: "interactive",
+                busy: self.interactive.load(Ordering::Relaxed),
+                capacity: INTERACTIVE_MAX,
+            },
+            LaneLoad { name: "bulk", busy: waiting, capacity: BULK_QUEUE_MAX },
+        ]
     }
 
     /// Runs a job on a batch thread.

@@ -4,7 +4,7 @@
 //! `gateway` (the stages of a request), `router` (all routes), `negotiate`, `body`, `idempotency`,
 //! `query` and `json` (bytes → command), `resources` (one handler per route), `render` and `reply`
 //! (view → bytes), `problem` (refusals), `timing` and `request_id` (headers of every answer).
-//! Beside them: `hooks` (what the edge lets others do), `operations` (background work), `docs` (pages).
+//! Beside them: `budget` (what each route may take), `hooks` (what the edge lets others do), `operations` (background work), `docs` (pages).
 //!
 //! **Invariant:** the edge decides nothing about money; what it refuses it refuses by shape.
 
@@ -15,6 +15,7 @@
 
 pub mod accept;
 pub mod body;
+pub mod budget;
 mod docs;
 pub mod gateway;
 pub mod hooks;

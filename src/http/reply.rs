@@ -14,7 +14,6 @@ use super::timing::{Stage, Timing};
 
 const AS_OF_SEQ: HeaderName = HeaderName::from_static("as-of-seq");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -97,9 +96,9 @@ impl Reply {
         reply
     }
 
-    /// The answer for the HTTP library. Ends the request's clock.
+    /// The answer for the HTTP library. Ends the stage `render`.
     #[must_use]
-    pub fn into_response(self, request: u64, mut timing: Timing) -> Response<Payload> {
+    pub fn into_response(self, request: u64, timing: &mut Timing) -> Response<Payload> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -130,7 +129,6 @@ impl Reply {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         timing.mark(Stage::Render);
-        insert(headers, SERVER_TIMING, timing.header(self.stages.as_ref()));
         response
     }
 }

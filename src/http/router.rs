@@ -56,6 +56,7 @@ const JSON: &[&str] = &["application/json"];
 const JSON_OR_CSV: &[&str] = &["application/json", "text/csv"];
 const HEALTH: &[&str] = &["application/health+json", "application/json"];
 const HTML: &[&str] = &["text/html"];
+const METRICS: &[&str] = &["application/openmetrics-text", "text/plain"];
 const EXPORTS: &[&str] = &["application/x-ndjson", "text/csv", "text/plain"];
 
 const fn route(
@@ -100,6 +101,8 @@ pub const ROUTES: &[Route] = &[
     route("GET",   "/v1/operations/{id}",        "get_operation",         Op::GetOperation,       Process, Nothing,       JSON),
     route("POST",  "/v1/clock/accept",           "accept_clock",          Op::AcceptClock,        Change,  JsonOrNothing, JSON),
     route("GET",   "/v1/status",                 "get_status",            Op::GetStatus,          Process, Nothing,       JSON),
+    route("GET",   "/v1/latency",                "get_latency",           Op::GetLatency,         Process, Nothing,       JSON),
+    route("GET",   "/metrics",                   "get_metrics",           Op::GetMetrics,         Process, Nothing,       METRICS),
     route("GET",   "/livez",                     "get_livez",             Op::GetLivez,           Process, Nothing,       HEALTH),
     route("GET",   "/readyz",                    "get_readyz",            Op::GetReadyz,          Process, Nothing,       HEALTH),
     route("GET",   "/startupz",                  "get_startupz",          Op::GetStartupz,        Process, Nothing,       HEALTH),

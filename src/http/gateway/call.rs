@@ -107,9 +107,18 @@ impl<'r> Call<'r> {
     /// What [`Unavailable`] becomes.
     pub async fn submit(&mut self, command: Command, origin: Origin) -> Outcome<Answer> {
         self.timing.mark(Stage::Parse);
-        let answer = self.books()?.engine.submit(command, origin).await?;
-        self.timing.mark_engine(&answer.stages);
-        Ok(answer)
+        let answer = self.books()?.engine.submit(command, origin).await;
+        match answer {
+            Ok(answer) => {
+                self.timing.mark_engine(&answer.stages);
+                Ok(answer)
+            }
+            Err(cause) => {
+                // The engine says nothing about what it did not do: all of it was waiting.
+                self.timing.mark(Stage::Queue);
+                Err(cause.into())
+            }
+        }
     }
 
     /// Asks the books. Ends the stages `parse` and `read`.
@@ -118,9 +127,9 @@ impl<'r> Call<'r> {
     /// What [`Unavailable`] becomes.
     pub async fn read<T>(&mut self, question: impl Future<Output = Result<T, Unavailable>>) -> Outcome<T> {
         self.timing.mark(Stage::Parse);
-        let value = question.await?;
+        let value = question.await;
         self.timing.mark(Stage::Read);
-        Ok(value)
+        Ok(value?)
     }
 }
 

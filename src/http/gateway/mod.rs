@@ -11,15 +11,19 @@
 //! | queue, decide, journal | the engine | 1 + 2 + one group commit |
 //! | wake | from durable to this task running again | the scheduler's |
 //! | render | view → bytes, headers | 1 |
+//! | other | what no stage has measured; `conclude` shows it and hands the times on | 0.2 |
 //!
 //! Authentication and limits will stand between route and negotiate, compression after render; each
 //! is one call in [`Edge::answer`]. Every stage is measured and shown in `Server-Timing`.
 
 mod call;
+mod conclude;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -28,7 +32,10 @@ use hyper::{Request, Response};
 
 use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
 use crate::engine::Engine;
+use crate::telemetry::alerts::{Alerts, default_rules};
+use crate::telemetry::{Source, Telemetry, Tracer};
 
+use super::budget::plan;
 use super::body::{BodyBudget, Payload, Reserved, read_body};
 use super::hooks::{Exporter, Verifier};
 use super::negotiate::{accepted, check_content_type};
@@ -61,6 +68,12 @@ pub struct Edge {
     started: Instant,
     request_ids: RequestIds,
     batch_bodies: Arc<BodyBudget>,
+    /// What is measured.
+    pub telemetry: Arc<Telemetry>,
+    /// What is watched. Guards the state of the rules; taken every ten seconds and by a scrape.
+    pub alerts: Arc<Mutex<Alerts>>,
+    /// Whoever else has something to show at `/metrics`. Guards the list; taken by a scrape.
+    sources: Mutex<Vec<Arc<dyn Source>>>,
     /// Background operations.
     pub operations: Operations,
 }
@@ -69,7 +82,16 @@ impl Edge {
     /// An edge without books: it answers health checks and refuses the rest until [`Edge::open`].
     #[must_use]
     pub fn new() -> Arc<Edge> {
+        Edge::measured(Tracer::off(), Alerts::new(default_rules(), Vec::new()))
+    }
+
+    /// As [`Edge::new`], with traces and alert rules of the operator's choice.
+    #[must_use]
+    pub fn measured(tracer: Tracer, alerts: Alerts) -> Arc<Edge> {
         Arc::new(Edge {
+            telemetry: Arc::new(Telemetry::new(plan(), tracer)),
+            alerts: Arc::new(Mutex::new(alerts)),
+            sources: Mutex::default(),
             books: OnceLock::new(),
             is_draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -83,6 +105,16 @@ impl Edge {
     pub fn open(&self, books: Books) {
         let is_first = self.books.set(books).is_ok();
         debug_assert!(is_first, "books are opened once");
+    }
+
+    /// Shows more readings at `/metrics`, and to the alert rules.
+    pub fn add_source(&self, source: Arc<dyn Source>) {
+        self.sources.lock().push(source);
+    }
+
+    /// All that were added.
+    pub(super) fn sources(&self) -> Vec<Arc<dyn Source>> {
+        self.sources.lock().clone()
     }
 
     /// From now on `/readyz` says that this process goes away.
@@ -120,7 +152,10 @@ impl Edge {
             Ok(reply) => reply,
             Err(problem) => Reply::problem(&problem, head.uri.path(), id),
         };
-        reply.into_response(id, timing)
+        let engine = reply.stages;
+        let mut response = reply.into_response(id, &mut timing);
+        self.conclude(&head, id, &timing, engine.as_ref(), &mut response);
+        response
     }
 
     async fn answer<B>(&self, head: &Parts, body: B, id: u64, timing: &mut Timing) -> Outcome<Reply>
@@ -138,6 +173,7 @@ impl Edge {
                 return Err(problem);
             }
         };
+        timing.set_route(route);
         let gives = accepted(&head.headers, route.gives)?;
         let is_batch = matches!(route.takes, Takes::Batch | Takes::JsonBatch);
         let mut reserved = is_batch.then(|| Reserved::of(&self.batch_bodies));

@@ -7,6 +7,8 @@ mod books;
 mod entries;
 mod export;
 mod health;
+mod latency;
+pub mod metrics;
 mod operations;
 mod transfers;
 
@@ -68,6 +70,10 @@ pub enum Operation {
     AcceptClock,
     /// `GET /v1/status`
     GetStatus,
+    /// `GET /v1/latency`
+    GetLatency,
+    /// `GET /metrics`
+    GetMetrics,
     /// `GET /livez`
     GetLivez,
     /// `GET /readyz`
@@ -120,6 +126,8 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::GetOperation => operations::get(call),
         Operation::AcceptClock => books::accept_clock(call).await,
         Operation::GetStatus => health::status(call),
+        Operation::GetLatency => latency::get(call),
+        Operation::GetMetrics => metrics::get(call),
         Operation::GetLivez => health::livez(call),
         Operation::GetReadyz => health::readyz(call),
         Operation::GetStartupz => health::startupz(call),
