@@ -20,8 +20,9 @@ one() {
     holds)      bench batch --accounts 10000 --shape holds --duration 20 ;;
     full)       bench batch --accounts 10000 --reply full --duration 20 ;;
     mixed)      bench mixed --connections 16 --duration 15 ;;
-    read)       bench read --accounts 1000000 --prefill 60000000 --duration 8 ;;
-    readcold)   bench read --accounts 1000000 --prefill 60000000 --duration 8 --drop-page-cache ;;
+    read)       bench read --connections 4 --accounts 1000000 --prefill 60000000 --duration 6 ;;
+    read64)     bench read --connections 64 --accounts 1000000 --prefill 60000000 --duration 6 ;;
+    readcold)   bench read --connections 4 --accounts 1000000 --prefill 60000000 --duration 8 --drop-page-cache ;;
     recovery1m) bench recovery --accounts 1000000 --transfers 60000000 ;;
     *) echo "no figure is called $1" >&2; return 2 ;;
   esac

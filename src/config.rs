@@ -175,3 +175,36 @@ pub const HOT_BLOCKS_MAX: usize = 4_096;
 
 /// Account texts remembered as hot over a restart.
 pub const HOT_TEXTS_MAX: usize = 16_384;
+
+/// How often, and how many at once, somebody may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests per second over time, at least 1.
+    pub rate_per_s: u32,
+    /// Requests at once after a pause, at least 1.
+    pub burst: u32,
+    /// Requests in flight.
+    pub concurrency: u32,
+}
+
+/// What a key may do that says nothing else: more than this machine can (one client is a legal use of it),
+/// so that only a limit of the key's own ever refuses a well-behaved caller.
+pub const KEY_LIMIT: RateLimit = RateLimit { rate_per_s: 200_000, burst: 200_000, concurrency: 16_384 };
+
+/// What one address beyond loopback may do: a branch's whole office behind one router.
+pub const ADDRESS_LIMIT: RateLimit = RateLimit { rate_per_s: 20_000, burst: 20_000, concurrency: 2_048 };
+
+/// Addresses that are counted at once: some 100 bytes each.
+pub const ADDRESSES_MAX: u64 = 65_536;
+
+/// Longest wait that a single command is let in for; beyond it is refused at once.
+pub const INTERACTIVE_WAIT_MAX: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Single commands that are let in however long they wait: without them nobody would find out that it is over.
+pub const INTERACTIVE_MIN: usize = 64;
+
+/// Longest wait that a batch is let in for.
+pub const BULK_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Longest deadline that a caller may set, milliseconds: an hour.
+pub const REQUEST_TIMEOUT_MS_MAX: u64 = 3_600_000;

@@ -150,8 +150,7 @@ impl Asker {
     async fn exchange(&self, path: &str) -> Result<Asked, String> {
         let started = Instant::now();
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let address: SocketAddr =
-            found.map_err(|error| error.to_string())?.next().ok_or("the name has no address")?;
+        let address: SocketAddr = found.map_err(|error| error.to_string())?.next().ok_or("the name has no address")?;
         let dns = started.elapsed();
         let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;

@@ -49,6 +49,9 @@ pub struct EngineArgs {
     /// Threads that parse and decide batches (default: half the cores).
     #[arg(long, env = "MUNIM_BULK_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub bulk_threads: Option<u16>,
+    /// Single commands inside the engine at once; what exceeds it is refused at once with 503.
+    #[arg(long, env = "MUNIM_INTERACTIVE_MAX", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value_t = crate::config::INTERACTIVE_MAX as u32)]
+    pub interactive_max: u32,
 }
 
 /// Why a folder could not be used.
@@ -101,6 +104,7 @@ impl EngineArgs {
         };
         options.shards = self.shards.map_or(options.shards, usize::from);
         options.key_shards = self.key_shards.map_or(options.key_shards, usize::from);
+        options.interactive_max = self.interactive_max as usize;
         options.bulk_threads = self.bulk_threads.map_or(options.bulk_threads, usize::from);
         options.journal.segment_bytes = self.segment_mib * 1024 * 1024;
         options.journal.journal_id = new_journal_id();
@@ -147,7 +151,8 @@ fn set_damaged_store_aside(folder: &Path) -> Result<(), FolderError> {
     let mark = folder.join("store.damaged");
     if let Ok(cause) = std::fs::read_to_string(&mark) {
         let aside = folder.join("store.damaged.redb");
-        let failed = |error| FolderError::Setting(format!("could not move {STORE_FILE} to {}: {error}", aside.display()));
+        let failed =
+            |error| FolderError::Setting(format!("could not move {STORE_FILE} to {}: {error}", aside.display()));
         match std::fs::rename(folder.join(STORE_FILE), &aside) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}

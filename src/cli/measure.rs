@@ -75,12 +75,7 @@ impl Source for Connections {
 ///
 /// # Errors
 /// No thread could be started.
-pub fn start(
-    edge: &Arc<Edge>,
-    limits: &AcceptLimits,
-    runtime: &Handle,
-    workers: usize,
-) -> Result<Upkeep, ServeError> {
+pub fn start(edge: &Arc<Edge>, limits: &AcceptLimits, runtime: &Handle, workers: usize) -> Result<Upkeep, ServeError> {
     let permits = Arc::clone(&limits.connections);
     edge.add_source(Arc::new(Connections { max: permits.available_permits(), permits }));
     for _ in 0..workers {

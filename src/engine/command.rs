@@ -102,6 +102,8 @@ pub struct Origin {
     pub key: Option<IdempotencyKey>,
     /// Decide and change nothing.
     pub dry_run: bool,
+    /// Work that would not be done by then is refused before it begins.
+    pub deadline: Option<std::time::Instant>,
 }
 
 /// An idempotency key as the engine knows it.

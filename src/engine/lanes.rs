@@ -5,14 +5,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::config::{BULK_QUEUE_MAX, INTERACTIVE_MAX};
+use crate::config::{BULK_QUEUE_MAX, BULK_WAIT_MAX};
 
 use super::Core;
+use super::admission::Admission;
 use super::command::{Command, Origin};
 use super::history::Reach;
 use super::submit::{NotYet, Pending};
@@ -29,11 +31,20 @@ pub struct LaneLoad {
     pub busy: usize,
     /// How many it takes.
     pub capacity: usize,
+    /// The wait that one more has to expect.
+    pub wait: Duration,
+    /// Refused at its door since the start; of batches only the answers tell.
+    pub refused: u64,
 }
 
 /// Both lanes.
 pub struct Lanes {
-    interactive: Arc<AtomicUsize>,
+    interactive: Arc<Admission>,
+    /// Batches that wait or run.
+    bulk_in_flight: AtomicUsize,
+    /// Moving mean of a batch's time on its thread, microseconds.
+    bulk_us: AtomicU64,
+    bulk_threads: usize,
     /// `None` once closed.
     bulk: Mutex<Option<crossbeam::channel::Sender<Job>>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -45,22 +56,11 @@ impl fmt::Debug for Lanes {
     }
 }
 
-/// A place in the interactive lane; dropped, it is free again.
-#[derive(Debug)]
-pub struct Place {
-    lane: Arc<AtomicUsize>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.lane.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Lanes {
     /// Starts the batch threads; they end when the lane is closed.
     #[must_use]
-    pub fn start(core: &Arc<Core>, threads: usize) -> Lanes {
+    pub fn start(core: &Arc<Core>, threads: usize, interactive_max: usize) -> Lanes {
+        let bulk_threads = threads.max(1);
         let (sender, receiver) = crossbeam::channel::bounded::<Job>(BULK_QUEUE_MAX);
         let start = |number: usize| {
             let (core, receiver) = (Arc::clone(core), receiver.clone());
@@ -68,51 +68,79 @@ impl Lanes {
             let thread = std::thread::Builder::new().name(format!("bulk-{number}"));
             thread.spawn(run).expect("a thread can be started while the process is small")
         };
-        let threads = (0..threads.max(1)).map(start).collect();
-        Lanes { interactive: Arc::default(), bulk: Mutex::new(Some(sender)), threads: Mutex::new(threads) }
+        let threads = (0..bulk_threads).map(start).collect();
+        Lanes {
+            interactive: Arc::new(Admission::new(interactive_max)),
+            bulk_in_flight: AtomicUsize::new(0),
+            bulk_us: AtomicU64::new(0),
+            bulk_threads,
+            bulk: Mutex::new(Some(sender)),
+            threads: Mutex::new(threads),
+        }
     }
 
-    /// A place in the interactive lane.
-    ///
-    /// # Errors
-    /// [`Unavailable::Overloaded`] when it is full.
-    pub fn enter(&self) -> Result<Place, Unavailable> {
-        let before = self.interactive.fetch_add(1, Ordering::AcqRel);
-        let place = Place { lane: Arc::clone(&self.interactive) };
-        if before >= INTERACTIVE_MAX { Err(Unavailable::Overloaded("interactive")) } else { Ok(place) }
+    /// The interactive lane's door.
+    #[must_use]
+    pub fn interactive(&self) -> &Arc<Admission> {
+        &self.interactive
+    }
+
+    /// Batches that wait or run, and the wait that one more has to expect.
+    #[must_use]
+    pub fn look_bulk(&self) -> (usize, Duration) {
+        let in_flight = self.bulk_in_flight.load(Ordering::Relaxed);
+        let each = Duration::from_micros(self.bulk_us.load(Ordering::Relaxed));
+        (in_flight, each * u32::try_from(in_flight / self.bulk_threads).unwrap_or(u32::MAX))
     }
 
     /// How full both are.
     #[must_use]
     pub fn loads(&self) -> [LaneLoad; 2] {
-        let waiting = self.bulk.lock().as_ref().map_or(0, crossbeam::channel::Sender::len);
+        let (busy, capacity, wait, refused) = self.interactive.look();
+        let (waiting, bulk_wait) = self.look_bulk();
         [
-            LaneLoad {
-                name: "interactive",
-                busy: self.interactive.load(Ordering::Relaxed),
-                capacity: INTERACTIVE_MAX,
-            },
-            LaneLoad { name: "bulk", busy: waiting, capacity: BULK_QUEUE_MAX },
+            LaneLoad { name: "interactive", busy, capacity, wait, refused },
+            LaneLoad { name: "bulk", busy: waiting, capacity: BULK_QUEUE_MAX, wait: bulk_wait, refused: 0 },
         ]
     }
 
     /// Runs a job on a batch thread.
     ///
     /// # Errors
-    /// [`Unavailable::Overloaded`] when the queue is full; `ShuttingDown` when the lane is closed.
+    /// [`Unavailable::Overloaded`] when the queue is full or long, `DeadlineUnmeetable` when the work would not
+    /// begin by `deadline`, `ShuttingDown` when the lane is closed. In each case nothing was done.
     pub async fn run_bulk<T: Send + 'static>(
         &self,
+        deadline: Option<Instant>,
         job: impl FnOnce(&Arc<Core>) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
+        let now = Instant::now();
+        let (_, wait) = self.look_bulk();
+        if deadline.is_some_and(|deadline| deadline < now + wait) {
+            return Err(Unavailable::DeadlineUnmeetable);
+        }
+        if wait > BULK_WAIT_MAX {
+            return Err(Unavailable::Overloaded("bulk"));
+        }
+        let _counted = Counted::one(&self.bulk_in_flight);
         let (done, answer) = oneshot::channel();
         let boxed: Job = Box::new(move |core| {
+            let started = Instant::now();
+            let result = match deadline {
+                Some(deadline) if deadline <= started => Err(Unavailable::DeadlineUnmeetable),
+                _ => Ok(job(core)),
+            };
             // The caller may have gone away; the work was done all the same.
-            let _ = done.send(job(core));
+            let _ = done.send((result, started.elapsed()));
         });
         let sender = self.bulk.lock().clone().ok_or(Unavailable::ShuttingDown)?;
         sender.try_send(boxed).map_err(|_| Unavailable::Overloaded("bulk"))?;
         drop(sender);
-        answer.await.map_err(|_| Unavailable::OutcomeUnknown)
+        let (result, took) = answer.await.map_err(|_| Unavailable::OutcomeUnknown)?;
+        let mean = self.bulk_us.load(Ordering::Relaxed);
+        let sample = u64::try_from(took.as_micros()).unwrap_or(u64::MAX / 8);
+        self.bulk_us.store(mean - mean / 8 + sample / 8, Ordering::Relaxed);
+        result
     }
 
     /// No more batches; those that wait are done first.
@@ -122,6 +150,22 @@ impl Lanes {
             // A batch thread that panicked has told its caller by dropping the answer's channel.
             let _ = thread.join();
         }
+    }
+}
+
+/// One more in a count, until dropped: also when the caller goes away while it waits.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn one(count: &'a AtomicUsize) -> Counted<'a> {
+        count.fetch_add(1, Ordering::AcqRel);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

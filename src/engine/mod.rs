@@ -8,6 +8,7 @@
 //! reveals is durable; locks are taken in the order directory, account shards, key shards,
 //! sequencer, then the small ones (holds, periods, chart, clock), and nothing waits under them.
 
+pub mod admission;
 pub mod batch;
 pub mod caches;
 pub mod checkpoint;
@@ -84,6 +85,8 @@ pub struct EngineOptions {
     pub checkpoint_seconds: u64,
     /// Threads that parse, resolve and decide batches.
     pub bulk_threads: usize,
+    /// Single commands inside the engine at once, at most.
+    pub interactive_max: usize,
     /// Written when the journal fails; a later start in the same boot looks for it.
     pub failure_marker: Option<PathBuf>,
     /// Where what is cached is written down for the next start.
@@ -106,6 +109,7 @@ impl Default for EngineOptions {
             checkpoint_entries: crate::config::CHECKPOINT_ENTRIES,
             checkpoint_seconds: crate::config::CHECKPOINT_SECONDS,
             bulk_threads: (cores / 2).max(1),
+            interactive_max: crate::config::INTERACTIVE_MAX,
             failure_marker: None,
             hot_set: None,
             journal: JournalOptions::default(),
@@ -400,7 +404,7 @@ impl Engine {
         let parts = recovery::open(disk, options, time)?;
         let upkeep = Upkeep::start(&parts.core, parts.writer, parts.maintenance, options);
         Ok(Arc::new(Engine {
-            lanes: Lanes::start(&parts.core, options.bulk_threads),
+            lanes: Lanes::start(&parts.core, options.bulk_threads, options.interactive_max),
             core: parts.core,
             upkeep: Mutex::new(Some(upkeep)),
             recovery: parts.report,
@@ -413,6 +417,12 @@ impl Engine {
         &self.core
     }
 
+    /// The lanes, for those who report on them.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
     /// Decides a command and waits until everything that the answer reveals is on disk.
     ///
     /// # Errors
@@ -420,10 +430,10 @@ impl Engine {
     pub async fn submit(self: &Arc<Self>, command: Command, origin: Origin) -> Result<Answer, Unavailable> {
         if matches!(command, Command::Batch(_) | Command::OpenAccounts(_)) {
             let ready: Result<Result<Answer, Unavailable>, std::convert::Infallible> =
-                self.submit_bulk(move |_| Ok((command, origin))).await;
+                self.submit_bulk(origin.deadline, move |_| Ok((command, origin))).await;
             return ready.unwrap_or_else(|never| match never {});
         }
-        let _place = self.lanes.enter()?;
+        let _place = self.lanes.interactive().enter(origin.deadline)?;
         let mut clock = StageClock::start();
         let pending = loop {
             match self.core.execute(&command, &origin, Reach::Memory) {
@@ -453,6 +463,7 @@ impl Engine {
     /// The outer one is `prepare`'s, the inner one [`Unavailable`].
     pub async fn submit_bulk<E: Send + 'static>(
         self: &Arc<Self>,
+        deadline: Option<std::time::Instant>,
         prepare: impl FnOnce(&Arc<Core>) -> Result<(Command, Origin), E> + Send + 'static,
     ) -> Result<Result<Answer, Unavailable>, E> {
         let mut clock = StageClock::start();
@@ -462,7 +473,7 @@ impl Engine {
             let pending = lanes::execute_blocking(core, &command, &origin);
             Ok((pending, origin, micros(started)))
         };
-        let (pending, origin, decide_us) = match self.lanes.run_bulk(job).await {
+        let (pending, origin, decide_us) = match self.lanes.run_bulk(deadline, job).await {
             Ok(done) => done?,
             Err(refused) => return Ok(Err(refused)),
         };

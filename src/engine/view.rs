@@ -344,6 +344,9 @@ pub enum Unavailable {
     /// A lane is full; nothing was done.
     #[error("too much work is waiting in the {0} lane")]
     Overloaded(&'static str),
+    /// It would not be done by the caller's deadline; nothing was done.
+    #[error("the work would not be done by its deadline")]
+    DeadlineUnmeetable,
     /// The key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

@@ -11,6 +11,7 @@ use crate::domain::ids::{IdKind, Seq, account_id, write_id};
 use crate::domain::reject::{REJECT_CODES, Reject, RejectCode};
 use crate::engine::view::{Stages, Unavailable};
 
+use super::gateway::limit::Standing;
 use super::render::{write_number, write_text};
 
 /// Result of everything that may end in a problem document.
@@ -31,6 +32,8 @@ pub enum Code {
     IdempotencyKeyMalformed,
     /// `If-Match` or `If-None-Match` is none of the forms.
     PreconditionMalformed,
+    /// `X-Request-Timeout-Ms` is no number of milliseconds.
+    TimeoutMalformed,
     /// No such path.
     RouteNotFound,
     /// A path names an account that does not exist.
@@ -65,6 +68,10 @@ pub enum Code {
     InvalidParameter,
     /// The key was used for another request.
     KeyReused,
+    /// The key or address asks too often.
+    RateLimited,
+    /// The key or address has too much in flight.
+    ConcurrencyLimited,
     /// An internal fault; the log has the cause.
     InternalError,
     /// The journal takes nothing.
@@ -75,6 +82,8 @@ pub enum Code {
     OutcomeUnknown,
     /// Too much work is waiting.
     Overloaded,
+    /// The work would not be done by the caller's deadline.
+    DeadlineUnmeetable,
     /// The server shuts down.
     Draining,
     /// The server starts and does not know its books yet.
@@ -82,12 +91,13 @@ pub enum Code {
 }
 
 /// All codes that are not refusals of the books: the table of the pages under `/problems`.
-pub const EDGE_CODES: [Code; 29] = [
+pub const EDGE_CODES: [Code; 33] = [
     Code::MalformedJson,
     Code::BodyUnreadable,
     Code::IdempotencyKeyMissing,
     Code::IdempotencyKeyMalformed,
     Code::PreconditionMalformed,
+    Code::TimeoutMalformed,
     Code::RouteNotFound,
     Code::AccountNotFoundInPath,
     Code::TransferNotFoundInPath,
@@ -105,11 +115,14 @@ pub const EDGE_CODES: [Code; 29] = [
     Code::UnknownParameter,
     Code::InvalidParameter,
     Code::KeyReused,
+    Code::RateLimited,
+    Code::ConcurrencyLimited,
     Code::InternalError,
     Code::JournalUnavailable,
     Code::JournalFull,
     Code::OutcomeUnknown,
     Code::Overloaded,
+    Code::DeadlineUnmeetable,
     Code::Draining,
     Code::Recovering,
 ];
@@ -170,6 +183,7 @@ impl Code {
             Code::IdempotencyKeyMissing => ("idempotency_key_missing", 400, "Idempotency-Key is required here"),
             Code::IdempotencyKeyMalformed => ("idempotency_key_malformed", 400, "Idempotency-Key is malformed"),
             Code::PreconditionMalformed => ("precondition_malformed", 400, "The precondition is malformed"),
+            Code::TimeoutMalformed => ("timeout_malformed", 400, "X-Request-Timeout-Ms is malformed"),
             Code::RouteNotFound => ("route_not_found", 404, "There is nothing at this path"),
             Code::AccountNotFoundInPath => ("account_not_found", 404, "An account does not exist"),
             Code::TransferNotFoundInPath => ("transfer_not_found", 404, "The transfer does not exist"),
@@ -187,16 +201,19 @@ impl Code {
             Code::UnknownParameter => ("unknown_parameter", 422, "A query parameter is not known"),
             Code::InvalidParameter => ("invalid_parameter", 422, "A query parameter is missing or invalid"),
             Code::KeyReused => ("idempotency_key_reused", 422, "The key was used for another request"),
+            Code::RateLimited => ("rate_limited", 429, "Requests come too fast"),
+            Code::ConcurrencyLimited => ("concurrency_limited", 429, "Too many requests are in flight"),
             Code::InternalError => ("internal_error", 500, "Something is wrong on our side"),
             Code::JournalUnavailable => ("journal_unavailable", 503, "The journal takes nothing"),
             Code::JournalFull => ("journal_full", 503, "The disk is full"),
             Code::OutcomeUnknown => ("outcome_unknown", 503, "Whether it was done is not known"),
             Code::Overloaded => ("overloaded", 503, "Too much work is waiting"),
+            Code::DeadlineUnmeetable => ("deadline_unmeetable", 503, "The work would not be done in time"),
             Code::Draining => ("draining", 503, "The server is shutting down"),
             Code::Recovering => ("recovering", 503, "The server is reading its journal"),
         };
         let waits = matches!(self, Code::KeyInFlight | Code::BodyTimeout | Code::VerificationRunning);
-        Facts { name, status, title, retryable: status == 503 || waits }
+        Facts { name, status, title, retryable: matches!(status, 429 | 503) || waits }
     }
 
     /// Seconds for `Retry-After`, where the contract asks for it. A full disk is looked at every 5 s.
@@ -205,7 +222,7 @@ impl Code {
         match self {
             Code::JournalFull => Some(5),
             Code::KeyInFlight | Code::VerificationRunning => Some(1),
-            _ => (self.facts().status == 503).then_some(1),
+            _ => matches!(self.facts().status, 429 | 503).then_some(1),
         }
     }
 }
@@ -247,6 +264,10 @@ pub struct Problem {
     pub replayed: bool,
     /// Methods for `Allow`.
     pub allow: Option<String>,
+    /// Seconds for `Retry-After`, where they are known better than [`Code::retry_after_s`] does.
+    pub retry_after_s: Option<u32>,
+    /// How the caller stands with his limits.
+    pub standing: Option<Standing>,
     /// The engine's share of the time.
     pub stages: Option<Stages>,
 }
@@ -263,6 +284,8 @@ impl Problem {
             as_of: None,
             replayed: false,
             allow: None,
+            retry_after_s: None,
+            standing: None,
             stages: None,
         })
     }
@@ -356,6 +379,10 @@ impl From<Unavailable> for Box<Problem> {
             Unavailable::Overloaded(_) => {
                 (Code::Overloaded, "Nothing was done. Send the request again a little later.")
             }
+            Unavailable::DeadlineUnmeetable => (
+                Code::DeadlineUnmeetable,
+                "Nothing was done: it would have taken longer than X-Request-Timeout-Ms allows. Send it later, or allow more.",
+            ),
             Unavailable::KeyReused => (
                 Code::KeyReused,
                 "This Idempotency-Key belongs to a request with another path, query, header or body. Use a new key.",
@@ -432,7 +459,10 @@ mod tests {
         let mut names = HashSet::new();
         for code in all_codes() {
             let facts = code.facts();
-            assert!([400, 404, 405, 406, 408, 409, 412, 413, 415, 422, 500, 503].contains(&facts.status), "{code:?}");
+            assert!(
+                [400, 404, 405, 406, 408, 409, 412, 413, 415, 422, 429, 500, 503].contains(&facts.status),
+                "{code:?}"
+            );
             // Two codes of the books have a twin for the case that the path names the object.
             assert!(names.insert((facts.name, facts.status)), "{code:?}");
             assert!(!facts.title.ends_with('.'), "{code:?}");

@@ -8,11 +8,14 @@ use crate::domain::ids::{IdKind, Seq, write_id};
 use crate::engine::view::Stages;
 
 use super::body::Payload;
+use super::gateway::limit::Standing;
 use super::problem::Problem;
 use super::render::write_number;
 use super::timing::{Stage, Timing};
 
 const AS_OF_SEQ: HeaderName = HeaderName::from_static("as-of-seq");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
@@ -91,18 +94,18 @@ impl Reply {
         reply.as_of = problem.as_of;
         reply.replayed = problem.replayed;
         reply.allow.clone_from(&problem.allow);
-        reply.retry_after_s = problem.code.retry_after_s();
+        reply.retry_after_s = problem.retry_after_s.or_else(|| problem.code.retry_after_s());
         reply.stages = problem.stages;
         reply
     }
 
     /// The answer for the HTTP library. Ends the stage `render`.
     #[must_use]
-    pub fn into_response(self, request: u64, timing: &mut Timing) -> Response<Payload> {
+    pub fn into_response(self, request: u64, timing: &mut Timing, standing: Option<&Standing>) -> Response<Payload> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.reserve(8);
+        headers.reserve(10);
         if let Some(content_type) = self.content_type {
             headers.insert(CONTENT_TYPE, content_type);
         }
@@ -124,6 +127,10 @@ impl Reply {
         }
         if let Some(next) = self.next {
             insert(headers, LINK, format!("<{next}>; rel=\"next\"").into_bytes());
+        }
+        if let Some(standing) = standing {
+            insert(headers, RATE_LIMIT_POLICY, standing.policy());
+            insert(headers, RATE_LIMIT, standing.standing());
         }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, seconds.into());

@@ -72,6 +72,12 @@ impl Timing {
         self.route = route_number(route);
     }
 
+    /// When the request began.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Everything since the last call belongs to `stage`.
     pub fn mark(&mut self, stage: Stage) {
         let now = Instant::now();

@@ -14,9 +14,9 @@
 
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use super::{STORE_FILE, StoreError};
 use super::row::{Body, check_value, corrupt};
 use super::tables::{LINKS, TABLES, Table};
+use super::{STORE_FILE, StoreError};
 
 const END: u128 = u128::MAX;
 

@@ -41,7 +41,15 @@ pub enum Severity {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Condition {
     /// A sum is above (or below) a bound; of a counter, its rate a second if `per_second`.
-    Threshold { metric: String, #[serde(default)] above: Option<f64>, #[serde(default)] below: Option<f64>, #[serde(default)] per_second: bool },
+    Threshold {
+        metric: String,
+        #[serde(default)]
+        above: Option<f64>,
+        #[serde(default)]
+        below: Option<f64>,
+        #[serde(default)]
+        per_second: bool,
+    },
     /// Any route burns its error budget faster than `above` in both windows.
     Burn { short: String, long: String, above: f64 },
     /// There is no such reading.
@@ -117,7 +125,9 @@ pub fn parse_rules(text: &str) -> Result<Vec<Rule>, String> {
     let file: RuleFile = toml::from_str(text).map_err(|error| error.to_string())?;
     for rule in &file.alert {
         let metric = match &rule.condition {
-            Condition::Threshold { metric, .. } | Condition::Absence { metric } | Condition::Spike { metric, .. } => metric,
+            Condition::Threshold { metric, .. } | Condition::Absence { metric } | Condition::Spike { metric, .. } => {
+                metric
+            }
             Condition::Burn { .. } => continue,
         };
         if !families::FAMILIES.iter().any(|family| family.name == metric) {
@@ -324,7 +334,8 @@ mod tests {
                { name = "spike", severity = "warning", advice = "Look.", kind = "spike", metric = "munim_http_refusals",
                  factor = 10.0, at_least = 5.0 }]"#,
         );
-        let at = |refusals: u64| [Reading::count(&families::DURABLE_SEQ, 1), Reading::count(&families::REFUSALS, refusals)];
+        let at =
+            |refusals: u64| [Reading::count(&families::DURABLE_SEQ, 1), Reading::count(&families::REFUSALS, refusals)];
         let mut total = 0;
         for turn in 0..100 {
             total += 10;

@@ -111,6 +111,8 @@ families! {
     CLOCK_SUSPECT "munim_clock_suspect" Gauge "" "1 while a jump of the wall clock is not adopted.";
     LANE_BUSY "munim_lane_busy" Gauge "" "Commands inside a lane.";
     LANE_CAPACITY "munim_lane_capacity" Gauge "" "Commands that a lane takes before it refuses.";
+    LANE_WAIT "munim_lane_wait_seconds" Gauge "seconds" "Wait that one more command has to expect in a lane.";
+    LANE_REFUSED "munim_lane_refused" Counter "" "Commands refused at the door of the interactive lane.";
     ACCOUNTS "munim_accounts" Gauge "" "Accounts in the books.";
     HOLDS "munim_holds_open" Gauge "" "Holds that are neither posted, voided nor expired.";
     SCRUB_BLOCKS "munim_scrub_blocks" Counter "" "Blocks of sealed segments that were read again to find rot.";

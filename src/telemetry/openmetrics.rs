@@ -65,7 +65,8 @@ impl Exposition {
                 Kind::Gauge | Kind::Histogram => "",
             };
             for reading in of_family {
-                let labels: Vec<(&str, &str)> = reading.labels.iter().map(|(name, text)| (*name, text.as_str())).collect();
+                let labels: Vec<(&str, &str)> =
+                    reading.labels.iter().map(|(name, text)| (*name, text.as_str())).collect();
                 self.sample(family, ending, &labels, reading.value);
                 self.out.push('\n');
             }
@@ -91,7 +92,8 @@ impl Exposition {
             let mut with_bound = labels.to_vec();
             with_bound.push(("le", &bound));
             self.sample(family, "_bucket", &with_bound, sum as f64);
-            if let Some(exemplar) = buckets.exemplars.get(place).and_then(Option::as_ref).filter(|_| self.has_exemplars) {
+            if let Some(exemplar) = buckets.exemplars.get(place).and_then(Option::as_ref).filter(|_| self.has_exemplars)
+            {
                 let _ = write!(self.out, " # {{request_id=\"{}\"", exemplar.request_id);
                 if let Some(trace) = &exemplar.trace_id {
                     let _ = write!(self.out, ",trace_id=\"{trace}\"");

@@ -254,11 +254,8 @@ mod tests {
             .iter()
             .map(|span| format!("{} {}-{}", span["name"], span["startTimeUnixNano"], span["endTimeUnixNano"]))
             .collect();
-        let expected = [
-            "\"create_transfer\" \"1000\"-\"1500\"",
-            "\"accept\" \"1000\"-\"1100\"",
-            "\"journal\" \"1100\"-\"1500\"",
-        ];
+        let expected =
+            ["\"create_transfer\" \"1000\"-\"1500\"", "\"accept\" \"1000\"-\"1100\"", "\"journal\" \"1100\"-\"1500\""];
         assert_eq!(brief, expected);
         assert_eq!(spans[1]["parentSpanId"], spans[0]["spanId"]);
         assert_ne!(spans[1]["spanId"], spans[2]["spanId"]);

@@ -231,7 +231,8 @@ impl Run {
     pub fn submit(&mut self, ask: &Ask, key: Option<(u8, u8)>, dry: bool) -> bool {
         let core = self.core();
         let command = to_command(ask);
-        let origin = Origin { key: key.map(engine_key), request: self.counters.commands, dry_run: dry, owner: 0 };
+        let origin =
+            Origin { key: key.map(engine_key), request: self.counters.commands, dry_run: dry, ..Origin::default() };
         let (pending, now) = loop {
             let now = core.clock().now().0;
             match core.execute(&command, &origin, Reach::Disk) {

@@ -93,8 +93,12 @@ pub struct Setting {
 pub struct Measured {
     /// As in [`Group`].
     pub name: String,
-    /// Nanoseconds.
+    /// Of what was not refused for want of capacity, nanoseconds.
     pub latency: Histogram<u64>,
+    /// Of what was refused for want of capacity (429, 503), nanoseconds.
+    pub refused: Histogram<u64>,
+    /// Refusals in each whole second.
+    pub refused_per_second: Vec<u64>,
     /// Answers as they should be.
     pub requests: u64,
     /// Units achieved.
@@ -315,10 +319,13 @@ impl<'a> Load<'a> {
             self.answers += 1;
             let achieved = self.group.source.take_answer(&answer, sent.units);
             self.measured.note(&answer, achieved, now - sent.at, self.answers.is_multiple_of(STAGE_SAMPLING));
+            let is_refused = achieved.is_none() && is_want_of_capacity(answer.status);
             let achieved = achieved.unwrap_or(0);
             self.units_in_all += achieved;
             if self.measuring && self.sending {
-                self.measured.note_second(now.saturating_duration_since(self.measured_from), achieved);
+                let since_start = now.saturating_duration_since(self.measured_from);
+                self.measured.note_second(since_start, achieved);
+                count_second(&mut self.measured.refused_per_second, since_start, u64::from(is_refused));
             }
             connection.in_flight.pop_front();
         }
@@ -382,10 +389,12 @@ impl<'a> Load<'a> {
 
 impl Measured {
     fn new(name: &str) -> Self {
-        let latency = Histogram::new_with_bounds(100, 120_000_000_000, 3).expect("bounds in order, digits below 5");
+        let empty = || Histogram::new_with_bounds(100, 120_000_000_000, 3).expect("bounds in order, digits below 5");
         Measured {
             name: name.to_owned(),
-            latency,
+            latency: empty(),
+            refused: empty(),
+            refused_per_second: Vec::new(),
             requests: 0,
             units: 0,
             per_second: Vec::new(),
@@ -395,7 +404,8 @@ impl Measured {
     }
 
     fn note(&mut self, answer: &Answer<'_>, achieved: Option<u64>, latency: Duration, sample_stages: bool) {
-        self.latency.saturating_record(nanos(latency));
+        let is_refused = achieved.is_none() && is_want_of_capacity(answer.status);
+        if is_refused { &mut self.refused } else { &mut self.latency }.saturating_record(nanos(latency));
         match achieved {
             Some(_) => self.requests += 1,
             None => {
@@ -415,12 +425,21 @@ impl Measured {
     /// denominator end at the same moment.
     fn note_second(&mut self, since_start: Duration, units: u64) {
         self.units += units;
-        let second = usize::try_from(since_start.as_secs()).unwrap_or(usize::MAX);
-        if second >= self.per_second.len() {
-            self.per_second.resize(second + 1, 0);
-        }
-        self.per_second[second] += units;
+        count_second(&mut self.per_second, since_start, units);
     }
+}
+
+/// 429 and 503 say that the server has no capacity now; anything else is no answer to load.
+fn is_want_of_capacity(status: u16) -> bool {
+    matches!(status, 429 | 503)
+}
+
+fn count_second(per_second: &mut Vec<u64>, since_start: Duration, count: u64) {
+    let second = usize::try_from(since_start.as_secs()).unwrap_or(usize::MAX);
+    if second >= per_second.len() {
+        per_second.resize(second + 1, 0);
+    }
+    per_second[second] += count;
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -41,6 +41,8 @@ pub enum BenchKind {
     Read,
     /// Batches at full speed beside single transfers.
     Mixed,
+    /// What the server can do, then more than that by an open loop, then half of it.
+    Overload,
     /// Load, kill -9, start again, verify.
     Recovery,
     /// An HTTP echo by our accept loop, and append + fdatasync.
@@ -57,6 +59,7 @@ impl BenchKind {
             BenchKind::Batch => "batch",
             BenchKind::Read => "read",
             BenchKind::Mixed => "mixed",
+            BenchKind::Overload => "overload",
             BenchKind::Recovery => "recovery",
             BenchKind::Floor => "floor",
             BenchKind::FloorServer => "floor-server",
@@ -82,7 +85,7 @@ pub struct BenchArgs {
     /// One more argument for the server that is started, as --server-arg=--shards=1; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub server_arg: Vec<String>,
-    /// Connections [default: 64; batch: 4].
+    /// Connections [default: 64; batch: 4; overload: 2000].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4000))]
     pub connections: Option<u32>,
     /// Connections that send batches in `mixed`.
@@ -109,6 +112,12 @@ pub struct BenchArgs {
     /// Open loop: requests a second, latency from when each was due [default: closed loop].
     #[arg(long)]
     pub rate: Option<f64>,
+    /// In `overload`, how many times the capacity is offered; --rate offers that many a second instead.
+    #[arg(long, default_value_t = 3.0)]
+    pub factor: f64,
+    /// In `overload`, connections whose closed loop finds the capacity: at most what the server lets in at once.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=4000))]
+    pub capacity_connections: u32,
     /// Items in a batch.
     #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch: u32,
@@ -141,7 +150,12 @@ impl BenchArgs {
     }
 
     fn connections(&self) -> usize {
-        self.connections.unwrap_or(if self.kind == BenchKind::Batch { 4 } else { 64 }) as usize
+        let default = match self.kind {
+            BenchKind::Batch => 4,
+            BenchKind::Overload => 2000,
+            _ => 64,
+        };
+        self.connections.unwrap_or(default) as usize
     }
 
     fn pace(&self) -> Pace {
@@ -153,6 +167,7 @@ impl BenchArgs {
         let day = 86_400.0;
         let fine = (0.0..=day).contains(&self.duration)
             && (0.0..=day).contains(&self.warm_up)
+            && (0.01..=1_000.0).contains(&self.factor)
             && self.rate.is_none_or(|rate| (0.001..=10_000_000.0).contains(&rate));
         if fine { Ok(()) } else { Err(BenchError::Usage("a duration, warm-up or rate is out of range")) }
     }

@@ -23,6 +23,8 @@ const EDGE_SECONDS: usize = 10;
 pub struct Figure {
     name: String,
     latency: Histogram<u64>,
+    refused: Histogram<u64>,
+    refused_per_second: Vec<u64>,
     units_per_second: f64,
     answers: u64,
     /// Holds posted or voided for one transfer made.
@@ -61,6 +63,8 @@ impl Figure {
             generator_cpu_us: Some(cpu_us(outcome.generator_cpu)),
             server_cpu_us: outcome.server_cpu.map(cpu_us),
             latency: measured.latency,
+            refused_per_second: measured.refused_per_second.into_iter().take(whole).collect(),
+            refused: measured.refused,
             errors: measured.errors,
             stages: measured.stages,
         }
@@ -97,6 +101,12 @@ impl Figure {
             "latency_us": {
                 "p50": round(self.us(0.5)), "p90": round(self.us(0.9)), "p99": round(self.us(0.99)),
                 "p99_9": round(self.us(0.999)), "max": round(self.us(1.0)),
+            },
+            "refused": self.refused.len(),
+            "refused_each_second": self.refused_per_second,
+            "refused_latency_us": {
+                "p50": round(micros(&self.refused, 0.5)), "p99": round(micros(&self.refused, 0.99)),
+                "max": round(micros(&self.refused, 1.0)),
             },
             "first_seconds": self.edges.map(|(first, _)| round(first)),
             "last_seconds": self.edges.map(|(_, last)| round(last)),
@@ -163,6 +173,17 @@ impl RecoveryFigures {
     }
 }
 
+/// What `overload` found.
+#[derive(Clone, Copy, Debug)]
+struct Overload {
+    /// Admitted under overload, as a share of the capacity.
+    goodput: f64,
+    /// Answered under overload, as a share of the capacity.
+    offered: f64,
+    /// Whole seconds after the overload with a refusal in them.
+    recovered_after_s: usize,
+}
+
 /// Everything about one bench.
 #[derive(Debug)]
 pub struct Report {
@@ -207,8 +228,14 @@ impl Report {
     #[must_use]
     pub fn is_bad(&self) -> bool {
         let floors = [&self.floors_before, &self.floors_after].into_iter().flatten().map(|floors| &floors.echo);
-        self.figures.iter().chain(floors).any(|figure| !figure.errors.is_empty() || figure.answers == 0)
+        self.figures.iter().chain(floors).any(|figure| self.has_error(figure))
             || self.recovery.is_some_and(|found| found.acknowledged_lost > 0 || found.verify_status != 0)
+    }
+
+    /// Whether a figure has an error that its kind of bench does not ask for.
+    fn has_error(&self, figure: &Figure) -> bool {
+        let is_asked_for = |status: u16| self.args.kind == BenchKind::Overload && matches!(status, 429 | 503);
+        figure.errors.keys().any(|(status, _)| !is_asked_for(*status)) || figure.answers == 0
     }
 
     /// Mean rate of the echoes.
@@ -227,6 +254,21 @@ impl Report {
             _ => true,
         };
         self.echo_rate().filter(|rate| comparable && *rate > 0.0).map(|rate| figure.units_per_second / rate)
+    }
+
+    /// What three figures of `overload` say together.
+    fn overload(&self) -> Option<Overload> {
+        let [capacity, overload, after] = &self.figures[..] else { return None };
+        if self.args.kind != BenchKind::Overload {
+            return None;
+        }
+        let seconds = float(overload.per_second.len() as u64).max(1.0);
+        let last = after.refused_per_second.iter().rposition(|refused| *refused > 0);
+        Some(Overload {
+            goodput: overload.units_per_second / capacity.units_per_second.max(1.0),
+            offered: float(overload.answers) / seconds / capacity.units_per_second.max(1.0),
+            recovered_after_s: last.map_or(0, |second| second + 1),
+        })
     }
 
     /// One document.
@@ -267,6 +309,9 @@ impl Report {
                 "bytes": disk.bytes, "transfers": disk.transfers,
                 "bytes_per_transfer": float(disk.bytes) / float(disk.transfers.max(1)),
             })),
+            "overload": self.overload().map(|found| json!({
+                "goodput_share": found.goodput, "offered_share": found.offered, "recovered_after_s": found.recovered_after_s,
+            })),
             "recovery": self.recovery.map(|found| json!({
                 "transfers": found.transfers, "bytes": found.bytes, "ready_s": found.ready.as_secs_f64(),
                 "acknowledged_lost": found.acknowledged_lost, "verify_s": found.verify.as_secs_f64(),
@@ -301,6 +346,15 @@ impl Report {
         }
         if let Some(found) = self.recovery {
             write_recovery(&mut out, found);
+        }
+        if let Some(found) = self.overload() {
+            let text = format!(
+                "{:.1} % of the capacity while {:.1} times as much is offered; no refusal {} s after that",
+                found.goodput * 100.0,
+                found.offered,
+                found.recovered_after_s
+            );
+            line(&mut out, "goodput", &text);
         }
         out
     }
@@ -358,6 +412,15 @@ fn write_figure(out: &mut String, figure: &Figure, share: Option<f64>) {
         let stages =
             figure.stages.iter().map(|(name, (sum, count))| format!("{name} {:.0}", float(*sum) / float(*count) / 1e3));
         line(out, "  stages, mean µs", &stages.collect::<Vec<_>>().join("  "));
+    }
+    if !figure.refused.is_empty() {
+        let text = format!(
+            "{} (p50 {:.0} µs, p99 {:.0} µs)",
+            grouped(float(figure.refused.len())),
+            micros(&figure.refused, 0.5),
+            micros(&figure.refused, 0.99)
+        );
+        line(out, "  refused", &text);
     }
     for ((status, code), count) in &figure.errors {
         line(out, "  UNEXPECTED", &format!("{count} × {status} {code}"));

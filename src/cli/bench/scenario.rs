@@ -102,6 +102,7 @@ impl Bench<'_> {
         let outcomes = match args.kind {
             BenchKind::Read => self.run_reads(setting, &accounts, &history.made)?,
             BenchKind::Mixed => self.run_mixed(setting, &accounts)?,
+            BenchKind::Overload => self.run_overload(setting, &accounts)?,
             BenchKind::Batch => vec![self.run_batches(setting, &accounts, args.connections(), args.pace(), true)?],
             _ => vec![self.run_singles(setting, &accounts)?],
         };
@@ -124,7 +125,7 @@ impl Bench<'_> {
         let duration = Duration::from_secs_f64(self.args.duration);
         // Reads make none, and in a mix the singles would go on long after the batches.
         let units = match self.args.kind {
-            BenchKind::Read | BenchKind::Mixed => 0,
+            BenchKind::Read | BenchKind::Mixed | BenchKind::Overload => 0,
             _ => self.args.transfers,
         };
         let warm_up = Duration::from_secs_f64(self.args.warm_up);
@@ -180,6 +181,22 @@ impl Bench<'_> {
             let batches = batches.join().map_err(|_| BenchError::Server("the batch generator panicked".to_owned()))?;
             Ok(vec![singles?, batches?])
         })
+    }
+
+    /// The capacity by a closed loop, then more than that by an open one, then half of it: does it go on as if
+    /// nothing had been?
+    fn run_overload(&self, setting: Setting, accounts: &Accounts) -> Result<Vec<Outcome>, BenchError> {
+        let mut source = self.singles(accounts);
+        let closed = self.args.capacity_connections as usize;
+        let capacity = self.load(setting, "capacity, closed loop", &mut source, closed, Pace::Closed, true)?;
+        let rate = capacity.measured.units as f64 / capacity.elapsed.as_secs_f64().max(1e-9);
+        let offered = self.args.rate.unwrap_or(rate * self.args.factor).max(1.0);
+        let connections = self.args.connections();
+        let overload = self.load(setting, "overload", &mut source, connections, Pace::Open(offered), true)?;
+        // Its first second counts: that is when it has not recovered yet.
+        let after = Setting { warm_up: Duration::ZERO, ..setting };
+        let after = self.load(after, "half the capacity", &mut source, connections, Pace::Open(rate / 2.0), true)?;
+        Ok(vec![capacity, overload, after])
     }
 
     fn run_reads(
@@ -248,7 +265,9 @@ impl Bench<'_> {
             }
             _ => Box::new(Echoed(self.singles(&accounts))),
         };
-        let outcome = self.load(setting, name, source.as_mut(), connections, self.args.pace(), true)?;
+        // An overload is measured against its own capacity; its echo is that of singles.
+        let pace = if kind == BenchKind::Overload { Pace::Closed } else { self.args.pace() };
+        let outcome = self.load(setting, name, source.as_mut(), connections, pace, true)?;
         server.kill();
         Ok(Figure::of(outcome))
     }
@@ -285,7 +304,7 @@ mod tests {
     #[test]
     fn every_kind_measures_what_its_name_says() {
         let stub = Stub::start(u64::MAX, Duration::ZERO);
-        for (kind, figures) in [("transfers", 1), ("batch", 1), ("mixed", 2), ("read", 5)] {
+        for (kind, figures) in [("transfers", 1), ("batch", 1), ("mixed", 2), ("read", 5), ("overload", 3)] {
             for shape in ["spread", "hot", "zipf", "holds"] {
                 let report = report_of(kind, &stub, &["--accounts=20", "--batch=26", "--shape", shape]);
                 assert!(!report.is_bad(), "{kind} {shape}: {}", report.to_table());

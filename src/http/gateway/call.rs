@@ -1,6 +1,7 @@
 //! One request on its way: what a handler may ask about it, and its way into the engine.
 
 use std::future::Future;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -36,6 +37,8 @@ pub struct Call<'r> {
     pub gives: &'static str,
     /// Its number.
     pub request: u64,
+    /// When its answer must be on its way.
+    pub deadline: Option<Instant>,
     /// Its clock.
     pub timing: &'r mut Timing,
 }
@@ -48,6 +51,7 @@ pub struct KeyInputs {
     query: String,
     route: &'static Route,
     request: u64,
+    deadline: Option<Instant>,
     dry_run: bool,
 }
 
@@ -85,7 +89,7 @@ impl<'r> Call<'r> {
         let place = Place { path: uri.path(), query: uri.query().unwrap_or_default() };
         let origin = origin(&self.head.headers, &place, self.route, &self.body, self.request, dry_run);
         self.timing.mark(Stage::Idem);
-        origin
+        Ok(Origin { deadline: self.deadline, ..origin? })
     }
 
     /// What [`Call::origin`] needs, to take along to another thread.
@@ -97,6 +101,7 @@ impl<'r> Call<'r> {
             query: self.head.uri.query().unwrap_or_default().to_owned(),
             route: self.route,
             request: self.request,
+            deadline: self.deadline,
             dry_run,
         }
     }
@@ -127,6 +132,9 @@ impl<'r> Call<'r> {
     /// What [`Unavailable`] becomes.
     pub async fn read<T>(&mut self, question: impl Future<Output = Result<T, Unavailable>>) -> Outcome<T> {
         self.timing.mark(Stage::Parse);
+        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Unavailable::DeadlineUnmeetable.into());
+        }
         let value = question.await;
         self.timing.mark(Stage::Read);
         Ok(value?)
@@ -140,7 +148,8 @@ impl KeyInputs {
     /// As [`Call::origin`].
     pub fn origin(&self, body: &[u8]) -> Outcome<Origin> {
         let place = Place { path: &self.path, query: &self.query };
-        origin(&self.headers, &place, self.route, body, self.request, self.dry_run)
+        let origin = origin(&self.headers, &place, self.route, body, self.request, self.dry_run)?;
+        Ok(Origin { deadline: self.deadline, ..origin })
     }
 }
 
@@ -169,5 +178,5 @@ fn origin(
         }
         key
     };
-    Ok(Origin { owner: LOCAL_OWNER, request, key, dry_run })
+    Ok(Origin { owner: LOCAL_OWNER, request, key, dry_run, deadline: None })
 }

@@ -18,7 +18,10 @@
 
 mod call;
 mod conclude;
+mod deadline;
+pub mod limit;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -30,22 +33,26 @@ use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
-use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
+use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, KEY_LIMIT, RateLimit};
 use crate::engine::Engine;
 use crate::telemetry::alerts::{Alerts, default_rules};
 use crate::telemetry::{Source, Telemetry, Tracer};
 
-use super::budget::plan;
 use super::body::{BodyBudget, Payload, Reserved, read_body};
+use super::budget::plan;
 use super::hooks::{Exporter, Verifier};
+use super::idempotency::LOCAL_OWNER;
 use super::negotiate::{accepted, check_content_type};
 use super::operations::Operations;
 use super::problem::{Code, Outcome, Problem};
 use super::reply::Reply;
 use super::request_id::RequestIds;
 use super::resources;
-use super::router::{Found, Takes, find};
+use super::router::{Class, Found, Route, Takes, find};
 use super::timing::{Stage, Timing};
+
+use deadline::deadline;
+use limit::{Admitted, Limits, Standing};
 
 pub use call::{Call, KeyInputs};
 
@@ -67,6 +74,7 @@ pub struct Edge {
     is_draining: AtomicBool,
     started: Instant,
     request_ids: RequestIds,
+    limits: Limits,
     batch_bodies: Arc<BodyBudget>,
     /// What is measured.
     pub telemetry: Arc<Telemetry>,
@@ -96,6 +104,7 @@ impl Edge {
             is_draining: AtomicBool::new(false),
             started: Instant::now(),
             request_ids: RequestIds::new(),
+            limits: Limits::new(),
             batch_bodies: Arc::default(),
             operations: Operations::default(),
         })
@@ -148,17 +157,28 @@ impl Edge {
         let mut timing = Timing::start();
         let id = self.request_ids.next();
         let (head, body) = request.into_parts();
-        let reply = match self.answer(&head, body, id, &mut timing).await {
+        let mut standing = None;
+        let reply = match self.answer(&head, body, id, &mut timing, &mut standing).await {
             Ok(reply) => reply,
-            Err(problem) => Reply::problem(&problem, head.uri.path(), id),
+            Err(problem) => {
+                standing = standing.or(problem.standing);
+                Reply::problem(&problem, head.uri.path(), id)
+            }
         };
         let engine = reply.stages;
-        let mut response = reply.into_response(id, &mut timing);
+        let mut response = reply.into_response(id, &mut timing, standing.as_ref());
         self.conclude(&head, id, &timing, engine.as_ref(), &mut response);
         response
     }
 
-    async fn answer<B>(&self, head: &Parts, body: B, id: u64, timing: &mut Timing) -> Outcome<Reply>
+    async fn answer<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        id: u64,
+        timing: &mut Timing,
+        standing: &mut Option<Standing>,
+    ) -> Outcome<Reply>
     where
         B: Body<Data = Bytes>,
     {
@@ -174,6 +194,9 @@ impl Edge {
             }
         };
         timing.set_route(route);
+        let _admitted = self.limit(route, LOCAL_OWNER, &KEY_LIMIT, None, standing)?;
+        timing.mark(Stage::Limit);
+        let deadline = deadline(&head.headers, timing.started())?;
         let gives = accepted(&head.headers, route.gives)?;
         let is_batch = matches!(route.takes, Takes::Batch | Takes::JsonBatch);
         let mut reserved = is_batch.then(|| Reserved::of(&self.batch_bodies));
@@ -181,7 +204,24 @@ impl Edge {
         let body = read_body(body, bytes_max, reserved.as_mut()).await?;
         let form = check_content_type(&head.headers, route.takes, &body)?;
         timing.mark(Stage::Accept);
-        let mut call = Call { edge: self, head, route, hole, body, form, gives, request: id, timing };
+        let mut call = Call { edge: self, head, route, hole, body, form, gives, request: id, deadline, timing };
         resources::dispatch(&mut call).await
+    }
+
+    /// The stage `limit`. What is about the process is not counted: a monitor must get through when nobody else does.
+    fn limit(
+        &self,
+        route: &Route,
+        owner: u64,
+        limit: &RateLimit,
+        address: Option<IpAddr>,
+        standing: &mut Option<Standing>,
+    ) -> Outcome<Option<Admitted>> {
+        if route.class == Class::Process {
+            return Ok(None);
+        }
+        let admitted = self.limits.enter(owner, limit, address)?;
+        *standing = Some(admitted.standing);
+        Ok(Some(admitted))
     }
 }

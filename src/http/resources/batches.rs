@@ -63,7 +63,7 @@ async fn run(
     let spent = Arc::new(Spent::default());
     let noted = Arc::clone(&spent);
     call.timing.mark(Stage::Parse);
-    let answer = engine.submit_bulk(move |core| prepare(core, &key_inputs, &body, &noted, parse)).await;
+    let answer = engine.submit_bulk(call.deadline, move |core| prepare(core, &key_inputs, &body, &noted, parse)).await;
     let mut answer = answer??;
     call.timing.mark_engine(&answer.stages);
     for (stage, us) in [(Stage::Idem, &spent.idem_us), (Stage::Parse, &spent.parse_us)] {

@@ -33,11 +33,8 @@ fn is_broken(route: &RouteView) -> bool {
 }
 
 fn route(route: &RouteView) -> Value {
-    let stages: Vec<Value> = route
-        .stages
-        .iter()
-        .map(|stage| place(stage.name, stage.budget_us, &stage.times, stage.verdict))
-        .collect();
+    let stages: Vec<Value> =
+        route.stages.iter().map(|stage| place(stage.name, stage.budget_us, &stage.times, stage.verdict)).collect();
     let burn: Map<String, Value> =
         route.burn.windows().into_iter().map(|(window, rate)| (window.to_owned(), json!(micros(rate)))).collect();
     let objective = f64::from(route.plan.objective_ppm) / 1e6;

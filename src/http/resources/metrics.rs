@@ -6,9 +6,9 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 
 use crate::engine::Engine;
+use crate::telemetry::Source;
 use crate::telemetry::families::{self, Reading};
 use crate::telemetry::openmetrics::{Exposition, OPENMETRICS};
-use crate::telemetry::Source;
 
 use super::super::gateway::{Call, Edge};
 use super::super::problem::Outcome;
@@ -92,6 +92,10 @@ fn add_engine(engine: &Engine, readings: &mut Vec<Reading>) {
     for lane in engine.lane_loads() {
         readings.push(Reading::labelled(&families::LANE_BUSY, "lane", lane.name, lane.busy as f64));
         readings.push(Reading::labelled(&families::LANE_CAPACITY, "lane", lane.name, lane.capacity as f64));
+        readings.push(Reading::labelled(&families::LANE_WAIT, "lane", lane.name, lane.wait.as_secs_f64()));
+        if lane.name == "interactive" {
+            readings.push(Reading::labelled(&families::LANE_REFUSED, "lane", lane.name, lane.refused as f64));
+        }
     }
     for cache in engine.core().cache_states() {
         for (family, count) in [
