@@ -244,12 +244,13 @@ impl History {
         let unreadable = |error: crate::journal::JournalError| ReadError::Unreadable(error.to_string());
         let Some(first) = self.journal.locate(seq).map_err(unreadable)? else { return Ok(None) };
         let cached = self.blocks.get(&first.0);
+        if cached.is_none() && reach == Reach::Memory {
+            // Asked for again by whoever may wait for the disk, and counted then.
+            return Err(ReadError::NotCached);
+        }
         self.block_counter.count(cached.is_some());
         if cached.is_some() {
             return Ok(cached);
-        }
-        if reach == Reach::Memory {
-            return Err(ReadError::NotCached);
         }
         let block = self.journal.load(first).map_err(unreadable)?;
         self.remember(&block);
@@ -298,9 +299,8 @@ impl History {
     /// # Errors
     /// [`ReadError`].
     pub fn account_texts(&self, cold_seq: Seq, reach: Reach) -> Result<Arc<AccountCold>, ReadError> {
-        let cached = self.texts.get(&cold_seq.0);
-        self.text_counter.count(cached.is_some());
-        if let Some(cold) = cached {
+        if let Some(cold) = self.texts.get(&cold_seq.0) {
+            self.text_counter.count(true);
             return Ok(cold);
         }
         let cold = match self.entry(cold_seq, reach)?.map(|located| located.entry) {
@@ -308,6 +308,7 @@ impl History {
             Some(Entry::AccountChanged(entry)) => Arc::new(entry.cold),
             _ => return Err(ReadError::Unreadable(format!("entry seq={cold_seq} holds no account texts"))),
         };
+        self.text_counter.count(false);
         self.texts.insert(cold_seq.0, Arc::clone(&cold));
         Ok(cold)
     }

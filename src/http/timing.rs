@@ -150,7 +150,7 @@ impl Finished {
             shown_us += us;
             let is_engine = (Stage::Queue as usize..=Stage::Journal as usize).contains(&place);
             let is_shown = match place {
-                _ if is_engine => self.group.is_some(),
+                _ if is_engine => self.group.is_some() || *spent_ns > 0,
                 _ if place == Stage::Other as usize => us > 0,
                 _ => *spent_ns > 0,
             };

@@ -76,6 +76,7 @@ impl Reading {
 macro_rules! families {
     ($($constant:ident $name:literal $kind:ident $unit:literal $help:literal;)*) => {
         $(
+            /// The metric:
             #[doc = $help]
             pub static $constant: Family =
                 Family { name: $name, kind: Kind::$kind, unit: $unit, help: $help };

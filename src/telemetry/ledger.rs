@@ -308,7 +308,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(plan: Arc<Plan>, shards: usize) -> Ledger {
+    pub(super) fn new(plan: Arc<Plan>, shards: usize) -> Ledger {
         Ledger {
             routes: plan.routes.iter().map(|_| None).collect(),
             refusals: [0; REFUSALS.len()],
@@ -318,7 +318,7 @@ impl Ledger {
         }
     }
 
-    pub fn take(&mut self, place: usize, shard: &Mutex<Shard>, now_s: u64) {
+    pub(super) fn take(&mut self, place: usize, shard: &Mutex<Shard>, now_s: u64) {
         self.turn(now_s);
         std::mem::swap(&mut *shard.lock(), &mut self.spares[place]);
         let taken = &mut self.spares[place];
@@ -352,7 +352,7 @@ impl Ledger {
     }
 
     /// Sorts out what is kept, and logs what was bad.
-    pub fn settle(&mut self, now_s: u64) {
+    pub(super) fn settle(&mut self, now_s: u64) {
         for (route, plan) in self.routes.iter_mut().zip(&self.plan.routes) {
             let Some(route) = route else { continue };
             route.settle(now_s);
@@ -365,12 +365,12 @@ impl Ledger {
         }
     }
 
-    pub fn views(&mut self, now_s: u64) -> Vec<RouteView> {
+    pub(super) fn views(&mut self, now_s: u64) -> Vec<RouteView> {
         let known = self.routes.iter_mut().zip(&self.plan.routes);
         known.filter_map(|(route, plan)| Some(route.as_mut()?.view(plan, self.plan.stages, now_s))).collect()
     }
 
-    pub fn readings(&mut self, now_s: u64) -> Vec<Reading> {
+    pub(super) fn readings(&mut self, now_s: u64) -> Vec<Reading> {
         let mut readings = Vec::new();
         for (route, plan) in self.routes.iter_mut().zip(&self.plan.routes) {
             let Some(route) = route else { continue };
@@ -391,7 +391,7 @@ impl Ledger {
         readings
     }
 
-    pub fn write_histograms(&self, exposition: &mut Exposition) {
+    pub(super) fn write_histograms(&self, exposition: &mut Exposition) {
         let known = || {
             let known = self.routes.iter().zip(&self.plan.routes);
             known.filter_map(|(route, plan)| Some((route.as_deref()?, plan.name)))

@@ -148,9 +148,11 @@ impl Export {
             let _ = Limited::new(answer.into_body(), 64 * 1024).collect().await;
             if status.is_success() { Ok(()) } else { Err(format!("the collector answered {status}")) }
         };
+        // The connection is driven while the exchange runs; when it ends first, the exchange says why.
+        let (mut exchange, mut connection) = (std::pin::pin!(exchange), std::pin::pin!(connection));
         tokio::select! {
-            done = exchange => done,
-            ended = connection => Err(ended.err().map_or_else(|| "the collector hung up".to_owned(), |error| said(&error))),
+            done = &mut exchange => done,
+            _ = &mut connection => exchange.await,
         }
     }
 }

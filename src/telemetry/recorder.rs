@@ -85,8 +85,8 @@ pub(super) fn histogram() -> Histogram<u32> {
 /// Times of one place and their sum.
 #[derive(Debug)]
 pub(super) struct Times {
-    pub histogram: Histogram<u32>,
-    pub sum_ns: u64,
+    pub(super) histogram: Histogram<u32>,
+    pub(super) sum_ns: u64,
 }
 
 impl Times {
@@ -109,20 +109,20 @@ impl Times {
 /// One route on one thread.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub total: Box<Times>,
-    pub stages: Box<[Option<Box<Times>>]>,
+    pub(super) total: Box<Times>,
+    pub(super) stages: Box<[Option<Box<Times>>]>,
     /// Answers by the hundreds of their status, from 1xx.
-    pub classes: [u64; 5],
+    pub(super) classes: [u64; 5],
     /// Slower than the budget.
-    pub over: u64,
+    pub(super) over: u64,
     /// Slower than the budget, or a fault of ours.
-    pub bad: u64,
+    pub(super) bad: u64,
     /// The slowest, in no order.
-    pub slow: Vec<Sample>,
+    pub(super) slow: Vec<Sample>,
     /// A new sample is slower than this, or there is room.
     slow_floor_ns: u64,
     /// The newest that failed by our fault.
-    pub failed: Option<Sample>,
+    pub(super) failed: Option<Sample>,
 }
 
 impl Slot {
@@ -139,7 +139,7 @@ impl Slot {
         })
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.total.histogram.is_empty()
     }
 
@@ -169,23 +169,23 @@ impl Slot {
 /// Everything that one thread has recorded since the last gathering.
 #[derive(Debug)]
 pub(super) struct Shard {
-    pub slots: Box<[Option<Box<Slot>>]>,
-    pub refusals: [u64; REFUSALS.len()],
+    pub(super) slots: Box<[Option<Box<Slot>>]>,
+    pub(super) refusals: [u64; REFUSALS.len()],
 }
 
 impl Shard {
-    pub fn new(routes: usize) -> Shard {
+    pub(super) fn new(routes: usize) -> Shard {
         Shard { slots: (0..routes).map(|_| None).collect(), refusals: [0; REFUSALS.len()] }
     }
 
     /// Empties it and keeps its memory.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.slots.iter_mut().flatten().filter(|slot| !slot.is_empty()).for_each(|slot| slot.clear());
         self.refusals = [0; REFUSALS.len()];
     }
 
     #[inline]
-    pub fn record(&mut self, plan: &Plan, seen: &Observation<'_>, detail: impl FnOnce() -> Detail) {
+    pub(super) fn record(&mut self, plan: &Plan, seen: &Observation<'_>, detail: impl FnOnce() -> Detail) {
         let route = &plan.routes[seen.route];
         let slot = self.slots[seen.route].get_or_insert_with(|| Slot::new(plan.stages.len()));
         slot.total.add(seen.total_ns);

@@ -76,16 +76,16 @@ impl BurnRates {
 }
 
 impl Objective {
-    pub fn new() -> Objective {
+    pub(super) fn new() -> Objective {
         Objective { minutes: Ring::new(60, MINUTES), half_hours: Ring::new(1_800, HALF_HOURS) }
     }
 
-    pub fn add(&mut self, now_s: u64, requests: u64, bad: u64) {
+    pub(super) fn add(&mut self, now_s: u64, requests: u64, bad: u64) {
         self.minutes.add(now_s, requests, bad);
         self.half_hours.add(now_s, requests, bad);
     }
 
-    pub fn burn(&mut self, now_s: u64, error_budget: f64) -> BurnRates {
+    pub(super) fn burn(&mut self, now_s: u64, error_budget: f64) -> BurnRates {
         let rate = |(requests, bad): (u64, u64)| match requests {
             0 => 0.0,
             _ => bad as f64 / requests as f64 / error_budget,

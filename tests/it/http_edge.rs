@@ -35,6 +35,12 @@ impl Exporter for Content {
     }
 }
 
+/// An engine with somebody content beside it.
+pub fn books_of(engine: &Arc<Engine>) -> Books {
+    let content = Arc::new(Content);
+    Books { engine: Arc::clone(engine), verifier: Arc::clone(&content) as _, exporter: content }
+}
+
 /// Books, and the edge before them.
 pub struct Server {
     pub edge: Arc<Edge>,
@@ -85,8 +91,7 @@ impl Server {
         options.journal.segment_bytes = 4 << 20;
         let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
         let edge = Edge::new();
-        let content = Arc::new(Content);
-        edge.open(Books { engine: Arc::clone(&engine), verifier: Arc::clone(&content) as _, exporter: content });
+        edge.open(books_of(&engine));
         Server { edge, engine: Some(engine), folder: Some(folder) }
     }
 

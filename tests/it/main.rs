@@ -1,5 +1,6 @@
 //! All integration tests of Munim in one binary: linking it once is cheaper than once per file.
 
+mod caching;
 mod concurrency;
 mod domain_books;
 mod domain_effects;
@@ -10,5 +11,6 @@ mod fire;
 mod http_contract;
 mod http_edge;
 mod kill9;
+mod metrics;
 mod naive_books;
 mod tidy;
