@@ -154,7 +154,7 @@ impl Asker {
         let dns = started.elapsed();
         let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let connect = started.elapsed() - dns;
+        let connect = started.elapsed().saturating_sub(dns);
         let mut asked = match &self.tls {
             None => self.talk(stream, path).await?,
             Some((connector, name)) => {
@@ -187,7 +187,7 @@ impl Asker {
             let first_byte = started.elapsed();
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-            let body_time = started.elapsed() - first_byte;
+            let body_time = started.elapsed().saturating_sub(first_byte);
             Ok(Asked {
                 status: head.status.as_u16(),
                 headers: head.headers,

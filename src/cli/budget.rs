@@ -28,7 +28,8 @@ struct Latency {
 
 #[derive(Debug, Deserialize)]
 struct Route {
-    route: String,
+    #[serde(rename = "route")]
+    name: String,
     class: String,
     total: Line,
     stages: Vec<Line>,
@@ -92,7 +93,7 @@ fn table(latency: &Latency) -> String {
         let burn: Vec<String> = route.slo.burn.iter().map(|(window, rate)| format!("{window} {rate:.1}")).collect();
         out += &format!(
             "\n{} ({}), objective {:.1} %, burn {}\n{:<12}{:>10}{:>10}{:>10}{:>10}{:>10}  verdict\n",
-            route.route,
+            route.name,
             route.class,
             route.slo.objective * 100.0,
             burn.join(", "),

@@ -8,11 +8,6 @@
 //!
 //! **Invariant:** the edge decides nothing about money; what it refuses it refuses by shape.
 
-#![expect(
-    clippy::unnecessary_box_returns,
-    reason = "a problem is boxed where it is made: it travels through every Result"
-)]
-
 pub mod accept;
 pub mod body;
 pub mod budget;

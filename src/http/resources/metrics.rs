@@ -18,6 +18,9 @@ use super::super::reply::Reply;
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// `GET /metrics`
+///
+/// # Errors
+/// `unknown_parameter`.
 pub fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
     let is_plain = call.gives == "text/plain";
@@ -79,7 +82,7 @@ fn add_engine(engine: &Engine, readings: &mut Vec<Reading>) {
         (&families::GROUP_RECORDS, u64::from(engine.core().watermark().group())),
         (&families::CLOCK_SUSPECT, u64::from(status.clock_suspect)),
         (&families::ACCOUNTS, status.accounts),
-        (&families::HOLDS, status.holds as u64),
+        (&families::HOLDS, status.holds),
         (&families::SCRUB_BLOCKS, status.scrub.blocks),
         (&families::SCRUB_DAMAGE, u64::from(status.scrub.damage.is_some())),
         (&families::CACHE_WARMED, engine.core().warmed()),
