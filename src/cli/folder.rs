@@ -99,6 +99,7 @@ impl EngineArgs {
             key_retention_days: self.key_retention_days,
             checkpoint_entries: self.checkpoint_entries,
             failure_marker: Some(marker_of(folder)),
+            hot_set: Some(folder.join("hot-set.txt")),
             ..EngineOptions::default()
         };
         options.shards = self.shards.map_or(options.shards, usize::from);

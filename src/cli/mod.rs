@@ -1,7 +1,9 @@
 //! The commands. Data goes to stdout, progress and logs to stderr; exit status 0 well, 1 the
 //! answer is bad, 2 wrong use, 3 could not run, 4 the storage failed in this boot.
 
+pub mod ask;
 pub mod bench;
+pub mod budget;
 pub mod clock;
 pub mod config;
 pub mod config_file;
@@ -14,6 +16,8 @@ pub mod hooks;
 pub mod import;
 pub mod keys;
 pub mod listen;
+pub mod measure;
+pub mod probe;
 pub mod process_limits;
 pub mod serve;
 pub mod service_manager;
@@ -51,6 +55,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make, show, rotate and revoke API keys.
     Keys(keys::KeysArgs),
+    /// Print what a server's requests may take and what they take; exit status 1 when a budget is broken.
+    Budget(budget::BudgetArgs),
+    /// Ask a server a few times, and show where the time of each request goes, on both sides.
+    Probe(probe::ProbeArgs),
     /// Look after the clock.
     Clock(clock::ClockArgs),
     /// Check this machine and a data folder: clock, disk, limits, file modes, network, TLS.
@@ -90,6 +98,8 @@ pub fn run() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Keys(args) => keys::run(&args),
+        Command::Budget(args) => budget::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Clock(args) => clock::run(&args),
         Command::Doctor(args) => doctor::run(&args, &settings),
         Command::Config(args) => config::run(&args, &settings),

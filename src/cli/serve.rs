@@ -38,6 +38,7 @@ use crate::http::{Edge, EdgeOptions};
 use super::folder::{EngineArgs, FolderError, open_to_write};
 use super::keys::files::{KeyFileError, make_first_key, tokens_of};
 use super::listen::{ListenArgs, ListenError, Sockets, plain};
+use super::measure::{self, MeasureArgs};
 use super::{EXIT_STORAGE_FAILED, fail, hooks, process_limits, service_manager};
 
 /// How often the files of a certificate are looked at.
@@ -95,6 +96,9 @@ pub struct ServeArgs {
     /// Settings file, instead of /etc/munim/munim.toml and DIR/munim.toml. Read before anything else (`config_file`).
     #[arg(long, env = "MUNIM_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Traces and alerts.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     /// The engine.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -130,6 +134,9 @@ pub enum ServeError {
     /// The address is not one that is served.
     #[error(transparent)]
     Address(#[from] crate::http::ServeError),
+    /// Traces or alert rules are not what they should be.
+    #[error("{0}")]
+    Measure(String),
     /// A thread or a signal handler could not be set up.
     #[error("could not start serving")]
     Start(#[from] std::io::Error),
@@ -166,7 +173,7 @@ pub fn serve(
     let runtimes = Runtimes::start(workers)?;
     let inside = runtimes.main().enter();
     let (closing, closed) = watch::channel(false);
-    let edge = Edge::with(&EdgeOptions { cors_origins: args.cors_origins.clone() });
+    let edge = measure::edge(&args.measure, &EdgeOptions { cors_origins: args.cors_origins.clone() })?;
     let sockets = Sockets::take(args.listen)?;
     // Their clients waited in a queue, or at a balancer, for one server to follow the other.
     if sockets.are_handed_over || args.wait_for_lock > 0 {
@@ -174,8 +181,9 @@ pub fn serve(
     }
     let open = sockets.open(&args.sockets, &args.data)?;
     let plain = plain(&args.sockets);
-    let serving =
-        crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), args.limits(), closed);
+    let limits = args.limits();
+    let _measuring = measure::start(&edge, &limits, runtimes.main().handle(), workers)?;
+    let serving = crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), limits, closed);
     let mut serving = tokio::spawn(serving);
     let asking = tokio::spawn(service_manager::ask_for_time("opening the books"));
     let (engine, tokens) = match open_books(disk, args) {
@@ -197,6 +205,8 @@ pub fn serve(
     if let Some(front) = open.front {
         tokio::spawn(watch_files(front, TLS_FILES_EVERY));
     }
+    let core = Arc::clone(engine.core());
+    std::thread::Builder::new().name("warm".into()).spawn(move || core.warm())?;
     let for_ready = Arc::clone(&engine);
     std::thread::Builder::new().name("ready".into()).spawn(move || ready(&for_ready, open.first))?;
     let ended = runtimes.main().block_on(async {

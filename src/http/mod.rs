@@ -5,7 +5,7 @@
 //! `gateway` (the stages of a request), `router` (all routes), `negotiate`, `body`, `idempotency`,
 //! `query` and `json` (bytes → command), `resources` (one handler per route), `render` and `reply`
 //! (view → bytes), `problem` (refusals), `timing` and `request_id` (headers of every answer).
-//! Beside them: `hooks` (what the edge lets others do), `operations` (background work), `proto`
+//! Beside them: `budget` (what each route may take), `hooks` (what the edge lets others do), `operations` (background work), `proto`
 //! (transfers as protobuf), `fields` (parts of answers, ids that become objects), `compress` and `cors`,
 //! `openapi` (what all routes take and give, as data) and `docs` (that data and the problems as pages).
 //!
@@ -13,6 +13,7 @@
 
 pub mod accept;
 pub mod body;
+pub mod budget;
 pub mod compress;
 pub mod cors;
 mod docs;

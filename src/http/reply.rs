@@ -21,7 +21,6 @@ const AS_OF_SEQ: HeaderName = HeaderName::from_static("as-of-seq");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -146,9 +145,9 @@ impl Reply {
         reply
     }
 
-    /// The answer for the HTTP library. Ends the request's clock.
+    /// The answer for the HTTP library. Ends the stage `render`.
     #[must_use]
-    pub fn into_response(self, request: u64, mut timing: Timing, standing: Option<&Standing>) -> Response<Payload> {
+    pub fn into_response(self, request: u64, timing: &mut Timing, standing: Option<&Standing>) -> Response<Payload> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -204,7 +203,6 @@ impl Reply {
             headers.insert(VARY, HeaderValue::from_static(vary));
         }
         timing.mark(Stage::Render);
-        insert(headers, SERVER_TIMING, timing.header(self.stages.as_ref()));
         response
     }
 }

@@ -66,6 +66,7 @@ const HEALTH: &[&str] = &["application/health+json", "application/json"];
 const HTML: &[&str] = &["text/html"];
 const CSS: &[&str] = &["text/css"];
 const TEXT: &[&str] = &["text/plain"];
+const METRICS: &[&str] = &["application/openmetrics-text", "text/plain"];
 const EXPORTS: &[&str] = &["application/x-ndjson", "text/csv", "text/plain"];
 
 impl Route {
@@ -133,6 +134,8 @@ pub const ROUTES: &[Route] = &[
     route("POST",  "/v1/api_keys/{id}/revoke",   "revoke_api_key",        Op::RevokeApiKey,       Change,  JsonOrNothing, JSON),
     route("POST",  "/v1/clock/accept",           "accept_clock",          Op::AcceptClock,        Change,  JsonOrNothing, JSON),
     route("GET",   "/v1/status",                 "get_status",            Op::GetStatus,          Process, Nothing,       JSON),
+    route("GET",   "/v1/latency",                "get_latency",           Op::GetLatency,         Process, Nothing,       JSON),
+    route("GET",   "/metrics",                   "get_metrics",           Op::GetMetrics,         Process, Nothing,       METRICS),
     route("GET",   "/livez",                     "get_livez",             Op::GetLivez,           Process, Nothing,       HEALTH),
     route("GET",   "/readyz",                    "get_readyz",            Op::GetReadyz,          Process, Nothing,       HEALTH),
     route("GET",   "/startupz",                  "get_startupz",          Op::GetStartupz,        Process, Nothing,       HEALTH),

@@ -37,6 +37,14 @@ impl Exporter for Content {
     }
 }
 
+/// An engine with somebody content beside it.
+pub fn books_of(engine: &Arc<Engine>) -> Books {
+    let content = Arc::new(Content);
+    // The same after a restart, as in a data folder.
+    let tokens = Tokens::new([7; 32]);
+    Books { engine: Arc::clone(engine), verifier: Arc::clone(&content) as _, exporter: content, tokens }
+}
+
 /// Books, and the edge before them.
 pub struct Server {
     pub edge: Arc<Edge>,
@@ -96,15 +104,7 @@ impl Server {
         options.journal.segment_bytes = 4 << 20;
         let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
         let edge = Edge::with(edge_options);
-        let content = Arc::new(Content);
-        // The same after a restart, as in a data folder.
-        let tokens = Tokens::new([7; 32]);
-        edge.open(Books {
-            engine: Arc::clone(&engine),
-            verifier: Arc::clone(&content) as _,
-            exporter: content,
-            tokens,
-        });
+        edge.open(books_of(&engine));
         Server { edge, engine: Some(engine), folder: Some(folder) }
     }
 

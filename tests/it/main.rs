@@ -1,5 +1,6 @@
 //! All integration tests of Munim in one binary: linking it once is cheaper than once per file.
 
+mod caching;
 mod concurrency;
 mod described;
 mod domain_books;
@@ -13,6 +14,7 @@ mod http_contract;
 mod http_edge;
 mod identity;
 mod kill9;
+mod metrics;
 mod naive_books;
 mod routes;
 mod sockets;

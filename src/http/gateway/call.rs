@@ -127,9 +127,18 @@ impl<'r> Call<'r> {
     /// What [`Unavailable`] becomes.
     pub async fn submit(&mut self, command: Command, origin: Origin) -> Outcome<Answer> {
         self.timing.mark(Stage::Parse);
-        let answer = self.books()?.engine.submit(command, origin).await?;
-        self.timing.mark_engine(&answer.stages);
-        Ok(answer)
+        let answer = self.books()?.engine.submit(command, origin).await;
+        match answer {
+            Ok(answer) => {
+                self.timing.mark_engine(&answer.stages);
+                Ok(answer)
+            }
+            Err(cause) => {
+                // The engine says nothing about what it did not do: all of it was waiting.
+                self.timing.mark(Stage::Queue);
+                Err(cause.into())
+            }
+        }
     }
 
     /// Asks the books. Ends the stages `parse` and `read`.
@@ -141,9 +150,9 @@ impl<'r> Call<'r> {
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(Unavailable::DeadlineUnmeetable.into());
         }
-        let value = question.await?;
+        let value = question.await;
         self.timing.mark(Stage::Read);
-        Ok(value)
+        Ok(value?)
     }
 }
 

@@ -15,12 +15,14 @@
 //! | wake | from durable to this task running again | the scheduler's |
 //! | render | view → bytes, headers | 1 |
 //! | compress | above 1 KiB, as the caller likes it | none; 0.3 ms for 64 KiB, more on a thread of its own |
+//! | other | what no stage has measured; `conclude` shows it and hands the times on | 0.2 |
 //!
 //! Each stage is one call in [`Edge::answer`], its code in a file of its own. `OPTIONS` is answered by
 //! the route table alone, since a browser asks it without credentials. Every stage is measured and
 //! shown in `Server-Timing`.
 
 mod call;
+mod conclude;
 mod deadline;
 pub mod identity;
 pub mod limit;
@@ -32,6 +34,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::http::request::Parts;
@@ -39,8 +43,11 @@ use hyper::{Method, Request, Response};
 
 use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
 use crate::engine::Engine;
+use crate::telemetry::alerts::{Alerts, default_rules};
+use crate::telemetry::{Source, Telemetry, Tracer};
 
 use super::body::{BodyBudget, Payload, Reserved, read_body};
+use super::budget::plan;
 use super::compress::{body_coding, compress, inflate};
 use super::cors::{Origins, protect};
 use super::hooks::{Exporter, Verifier};
@@ -95,6 +102,12 @@ pub struct Edge {
     /// What was refused for want of identity, rights or moderation.
     pub refusals: Refusals,
     batch_bodies: Arc<BodyBudget>,
+    /// What is measured.
+    pub telemetry: Arc<Telemetry>,
+    /// What is watched. Guards the state of the rules; taken every ten seconds and by a scrape.
+    pub alerts: Arc<Mutex<Alerts>>,
+    /// Whoever else has something to show at `/metrics`. Guards the list; taken by a scrape.
+    sources: Mutex<Vec<Arc<dyn Source>>>,
     /// Background operations.
     pub operations: Operations,
 }
@@ -109,8 +122,17 @@ impl Edge {
     /// As [`Edge::new`], but as the operator decided.
     #[must_use]
     pub fn with(options: &EdgeOptions) -> Arc<Edge> {
+        Edge::measured(options, Tracer::off(), Alerts::new(default_rules(), Vec::new()))
+    }
+
+    /// As [`Edge::with`], with traces and alert rules of the operator's choice.
+    #[must_use]
+    pub fn measured(options: &EdgeOptions, tracer: Tracer, alerts: Alerts) -> Arc<Edge> {
         Arc::new(Edge {
             origins: Origins::of(&options.cors_origins),
+            telemetry: Arc::new(Telemetry::new(plan(), tracer)),
+            alerts: Arc::new(Mutex::new(alerts)),
+            sources: Mutex::default(),
             books: OnceLock::new(),
             opening: Opening::default(),
             is_draining: AtomicBool::new(false),
@@ -134,6 +156,16 @@ impl Edge {
     /// server whose socket was handed on, and accepts while it starts.
     pub fn hold_requests_while_opening(&self, patience: Duration) {
         self.opening.hold(patience);
+    }
+
+    /// Shows more readings at `/metrics`, and to the alert rules.
+    pub fn add_source(&self, source: Arc<dyn Source>) {
+        self.sources.lock().push(source);
+    }
+
+    /// All that were added.
+    pub(super) fn sources(&self) -> Vec<Arc<dyn Source>> {
+        self.sources.lock().clone()
     }
 
     /// From now on `/readyz` says that this process goes away.
@@ -184,9 +216,11 @@ impl Edge {
             reply.drop_body();
         }
         let allow = if head.method == Method::OPTIONS { reply.allow.clone() } else { None };
-        let mut response = reply.into_response(id, timing, standing.as_ref());
-        protect(path, false, response.headers_mut());
+        let engine = reply.stages;
+        let mut response = reply.into_response(id, &mut timing, standing.as_ref());
+        protect(path, peer.is_tls, response.headers_mut());
         self.origins.apply(&head, allow.as_deref(), response.headers_mut());
+        self.conclude(&head, id, &timing, engine.as_ref(), &mut response);
         response
     }
 
@@ -214,6 +248,7 @@ impl Edge {
                 return Err(problem);
             }
         };
+        timing.set_route(route);
         if self.books.get().is_none() {
             // In a box: it happens once in a process's life, and would lie in every request's future.
             Box::pin(self.opening.wait(route.operation, || self.books.get().is_some())).await;

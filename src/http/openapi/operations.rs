@@ -148,6 +148,7 @@ pub fn describe(operation: Operation) -> Description {
         Op::ListPeriods | Op::ClosePeriod | Op::ReopenPeriod => periods(operation),
         Op::GetTrialBalance | Op::ExportBooks | Op::CreateVerification | Op::GetOperation => books(operation),
         Op::CreateApiKey | Op::ListApiKeys | Op::GetApiKey | Op::RotateApiKey | Op::RevokeApiKey => api_keys(operation),
+        Op::GetLatency | Op::GetMetrics => measured(operation),
         Op::AcceptClock | Op::GetStatus | Op::GetLivez | Op::GetReadyz | Op::GetStartupz => process(operation),
         Op::ListProblems | Op::GetProblem | Op::GetOpenapi | Op::GetDocs | Op::GetDocsStyle | Op::GetProto => {
             description(operation)
@@ -476,6 +477,19 @@ fn api_keys(operation: Operation) -> Description {
             refusals: &[R::LastAdminKey, R::ApiKeyRevoked],
             ..plain
         },
+    }
+}
+
+fn measured(operation: Operation) -> Description {
+    let plain = Description { tag: "Server", ..PLAIN };
+    match operation {
+        Operation::GetLatency => Description {
+            summary: "Shows what requests may take, and what they take",
+            about: "By route and stage: budget, p50, p99, p99.9, verdict; error-budget burn; the slowest requests.",
+            gives: Gives::Json,
+            ..plain
+        },
+        _ => Description { summary: "Readings in the OpenMetrics form", ..plain },
     }
 }
 

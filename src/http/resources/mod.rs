@@ -10,6 +10,8 @@ mod entries;
 mod expand;
 mod export;
 mod health;
+mod latency;
+pub mod metrics;
 mod operations;
 mod transfers;
 
@@ -81,6 +83,10 @@ pub enum Operation {
     AcceptClock,
     /// `GET /v1/status`
     GetStatus,
+    /// `GET /v1/latency`
+    GetLatency,
+    /// `GET /metrics`
+    GetMetrics,
     /// `GET /livez`
     GetLivez,
     /// `GET /readyz`
@@ -146,6 +152,8 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::RevokeApiKey => api_keys::revoke(call).await,
         Operation::AcceptClock => books::accept_clock(call).await,
         Operation::GetStatus => health::status(call),
+        Operation::GetLatency => latency::get(call),
+        Operation::GetMetrics => metrics::get(call),
         Operation::GetLivez => health::livez(call),
         Operation::GetReadyz => health::readyz(call),
         Operation::GetStartupz => health::startupz(call),
