@@ -172,6 +172,7 @@ fn meta() -> Meta {
         day_runs: Vec::new(),
         gl_keys: Vec::new(),
         accounts: ACCOUNTS,
+        api_keys: Vec::new(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What an operator asks of a running server: to take the clock's word, to verify itself.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
@@ -26,14 +27,17 @@ enum ClockCommand {
         /// Address of the server.
         #[arg(long, env = "MUNIM_URL", default_value = "http://127.0.0.1:7070")]
         url: String,
+        /// File with the bearer key, one line.
+        #[arg(long, value_name = "FILE", env = "MUNIM_KEY_FILE")]
+        key_file: Option<PathBuf>,
     },
 }
 
 /// Does it.
 #[must_use]
 pub fn run(args: &ClockArgs) -> ExitCode {
-    let ClockCommand::Accept { url } = &args.command;
-    let answer = match post(url, "/v1/clock/accept") {
+    let ClockCommand::Accept { url, key_file } = &args.command;
+    let answer = match post(url, key_file.as_deref(), "/v1/clock/accept") {
         Ok((_, answer)) => answer,
         Err(error) => return fail(&error),
     };
@@ -44,8 +48,8 @@ pub fn run(args: &ClockArgs) -> ExitCode {
 
 /// `munim verify --url`: starts a verification on the server and follows it.
 #[must_use]
-pub fn verify_through(url: &str, json: bool) -> ExitCode {
-    let (mut client, started) = match post(url, "/v1/verifications") {
+pub fn verify_through(url: &str, key_file: Option<&Path>, json: bool) -> ExitCode {
+    let (mut client, started) = match post(url, key_file, "/v1/verifications") {
         Ok(started) => started,
         Err(error) => return fail(&error),
     };
@@ -82,14 +86,21 @@ pub fn verify_through(url: &str, json: bool) -> ExitCode {
     }
 }
 
-fn post(url: &str, path: &str) -> Result<(Client, Answer), super::import::client::ClientError> {
+fn post(
+    url: &str,
+    key_file: Option<&Path>,
+    path: &str,
+) -> Result<(Client, Answer), super::import::client::ClientError> {
     let patience = Patience {
         first_wait: Duration::from_millis(100),
         wait_max: Duration::from_secs(1),
         give_up_after: Duration::from_secs(5),
         answer_within: Duration::from_secs(30),
     };
-    let mut client = Client::new(url, None, patience)?;
-    let answer = client.call(Call { path, post: Some(("", &Bytes::from_static(b"{}"))) })?;
+    let mut client = Client::new(url, key_file, patience)?;
+    // A key of its own for each call of the command: a lost answer is asked for again under it.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let key = format!("munim-{}-{}", std::process::id(), since.as_nanos());
+    let answer = client.call(Call { path, post: Some((&key, &Bytes::from_static(b"{}"))) })?;
     Ok((client, answer))
 }

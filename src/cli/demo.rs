@@ -14,6 +14,7 @@ use crate::engine::Engine;
 
 use super::demo_data::{DEMO_ACCOUNTS_CSV, DEMO_TRANSFERS_CSV};
 use super::import::{self, ImportArgs};
+use super::keys::files::ADMIN_FILE;
 use super::serve::{self, ServeArgs, Stop};
 use super::{EXIT_BAD, fail};
 
@@ -45,7 +46,7 @@ pub fn run(args: &DemoArgs) -> ExitCode {
     let (stopping, completed) = (stop.clone(), Arc::clone(&is_complete));
     let served = serve::serve(&serve_args, &stop, move |engine, address| {
         // The demo is loaded the way any books are: by importing files through the API.
-        let loaded = load(&folder, address).and_then(|()| say(engine, address, load_only));
+        let loaded = load(&folder, address).and_then(|()| say(engine, &folder, address, load_only));
         completed.store(loaded.is_ok(), Ordering::Release);
         if let Err(error) = &loaded {
             let _ = fail(error);
@@ -83,7 +84,7 @@ fn load(folder: &Path, address: SocketAddr) -> std::io::Result<()> {
     }
     let args = ImportArgs {
         url: format!("http://{address}"),
-        key_file: None,
+        key_file: Some(folder.join(ADMIN_FILE)),
         accounts: false,
         transfers: false,
         json: false,
@@ -94,7 +95,7 @@ fn load(folder: &Path, address: SocketAddr) -> std::io::Result<()> {
     if status == 0 { Ok(()) } else { Err(std::io::Error::other("the demo's files were not imported completely")) }
 }
 
-fn say(engine: &Engine, address: SocketAddr, load_only: bool) -> std::io::Result<()> {
+fn say(engine: &Engine, folder: &Path, address: SocketAddr, load_only: bool) -> std::io::Result<()> {
     let balance = engine.core().trial_balance(None, None).value;
     let mut out = std::io::stdout().lock();
     writeln!(out, "\nTrial balance\n{:>6}  {:<10} {:>20} {:>20}", "code", "type", "debits", "credits")?;
@@ -111,13 +112,14 @@ fn say(engine: &Engine, address: SocketAddr, load_only: bool) -> std::io::Result
     let (left, right) = (amount(debits, currency), amount(credits, currency));
     writeln!(out, "{:>6}  {:<10} {left:>20} {right:>20}\n", "total", "")?;
     if !load_only {
+        let key = format!("-H \"Authorization: Bearer $(cat '{}')\"", folder.join(ADMIN_FILE).display());
         writeln!(out, "listening on http://{address}\n\nTry:")?;
-        writeln!(out, "  curl -s 'http://{address}/v1/accounts/ext:DRAWER-1'")?;
+        writeln!(out, "  curl -s 'http://{address}/v1/accounts/ext:DRAWER-1' {key}")?;
         writeln!(
             out,
-            "  curl -s -X POST 'http://{address}/v1/transfers' -H 'Content-Type: application/json' -H \"Idempotency-Key: demo-$(date +%s%N)\" \\\n    -d '{{\"debit_account\":\"ext:DRAWER-1\",\"credit_account\":\"ext:LN-0001\",\"amount\":\"1250.50\",\"description\":\"EMI in cash\"}}'"
+            "  curl -s -X POST 'http://{address}/v1/transfers' {key} \\\n    -H 'Content-Type: application/json' -H \"Idempotency-Key: demo-$(date +%s%N)\" \\\n    -d '{{\"debit_account\":\"ext:DRAWER-1\",\"credit_account\":\"ext:LN-0001\",\"amount\":\"1250.50\",\"description\":\"EMI in cash\"}}'"
         )?;
-        writeln!(out, "  curl -s 'http://{address}/v1/accounts/ext:DRAWER-1/entries?limit=3'\n\nCtrl-C stops.")?;
+        writeln!(out, "  curl -s 'http://{address}/v1/accounts/ext:DRAWER-1/entries?limit=3' {key}\n\nCtrl-C stops.")?;
     }
     out.flush()
 }

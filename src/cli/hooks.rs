@@ -9,6 +9,7 @@ use crate::domain::ids::Seq;
 use crate::engine::view::Unavailable;
 use crate::engine::{Core, Engine};
 use crate::http::Books;
+use crate::http::gateway::token::Tokens;
 use crate::http::hooks::{self, ExportParts, ExportQuery, Exporter, Progress, Verifier};
 use crate::reconcile::export::books::{self, ExportFormat};
 use crate::reconcile::verify::{Expected, verify};
@@ -18,12 +19,13 @@ const EXPORT_PARTS: usize = 16;
 
 /// An engine with everything that the edge wants of it.
 #[must_use]
-pub fn books(engine: &Arc<Engine>) -> Books {
+pub fn books(engine: &Arc<Engine>, tokens: Tokens) -> Books {
     let core = Arc::clone(engine.core());
     Books {
         engine: Arc::clone(engine),
         verifier: Arc::new(LiveVerifier { core: Arc::clone(&core) }),
         exporter: Arc::new(LiveExporter { core }),
+        tokens,
     }
 }
 

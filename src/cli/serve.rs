@@ -1,24 +1,59 @@
-//! `munim serve`: one data folder, one address.
+//! `munim serve`: one data folder, its sockets, from start to drain.
+//!
+//! A start:
+//! 1. the folder's lock (`--wait-for-lock`), the sockets (`listen.rs`), both before anybody is answered;
+//! 2. sockets are served at once: health checks are answered, and where the socket was handed over,
+//!    or the lock waited for, other requests wait for the books;
+//! 3. the books are opened, the first API key is made if there never was one, the waiting requests go
+//!    on, the service manager is told.
+//!
+//! An end, by SIGTERM, SIGINT or a [`Stop`]; a second signal hurries it on to step 4:
+//! 1. `readyz` fails, so that balancers look elsewhere, for `--drain-delay-ms`;
+//! 2. still serving, a checkpoint, if many entries came since the last: the successor replays what
+//!    no checkpoint holds, and that would be its clients' pause;
+//! 3. no more connections are accepted (they queue for the successor), answers say `Connection: close`
+//!    or GOAWAY, idle connections are closed last (`http/accept/connection.rs`);
+//! 4. when the last connection is gone the engine closes its files.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-
-use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use crate::disk::{DelayDisk, Disk};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
-use crate::http::Edge;
 use crate::http::accept::AcceptLimits;
+use crate::http::gateway::token::Tokens;
+use crate::http::tls::watch_files;
+use crate::http::{Edge, EdgeOptions};
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
-use super::{EXIT_STORAGE_FAILED, fail, hooks};
+use super::keys::files::{KeyFileError, make_first_key, tokens_of};
+use super::listen::{ListenArgs, ListenError, Sockets, plain};
+use super::measure::{self, MeasureArgs};
+use super::{EXIT_STORAGE_FAILED, fail, hooks, process_limits, service_manager};
+
+/// How often the files of a certificate are looked at.
+const TLS_FILES_EVERY: Duration = Duration::from_secs(3);
+
+/// How long a request that came between two processes waits for the books: a million accounts open
+/// in about a second, and clients seldom wait longer than this.
+const OPENING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Entries that the successor would replay in about 10 ms: below this a checkpoint at the end costs
+/// more than it saves.
+const ENTRIES_LEFT_TO_REPLAY: u64 = 30_000;
+
+/// How long the checkpoint at the end may keep the rest of the end waiting.
+const LAST_CHECKPOINT_TIME: Duration = Duration::from_secs(10);
 
 /// Arguments of `munim serve`.
 #[derive(Clone, Debug, Args)]
@@ -26,21 +61,44 @@ pub struct ServeArgs {
     /// The data folder; made where it is missing.
     #[arg(long, env = "MUNIM_DATA", default_value = "munim-data")]
     pub data: PathBuf,
-    /// The address to listen on; loopback only. Port 0 takes a free one.
+    /// The address to listen on, unless sockets are handed over (LISTEN_FDS). Port 0 takes a free one.
     #[arg(long, env = "MUNIM_LISTEN", default_value = "127.0.0.1:7070")]
     pub listen: SocketAddr,
+    /// The sockets.
+    #[command(flatten)]
+    pub sockets: ListenArgs,
+    /// Wait so many seconds for another server to let go of the folder.
+    #[arg(long, env = "MUNIM_WAIT_FOR_LOCK", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400), default_value_t = 0)]
+    pub wait_for_lock: u64,
+    /// Milliseconds of failing `readyz` before connections are turned away: give a balancer the time
+    /// of two of its checks. None is needed where the socket is handed on.
+    #[arg(long, env = "MUNIM_DRAIN_DELAY_MS", value_parser = clap::value_parser!(u64).range(..=600_000), default_value_t = 0)]
+    pub drain_delay_ms: u64,
+    /// Milliseconds that idle connections of HTTP/1.1 stay open after that, for requests on their way.
+    #[arg(long, env = "MUNIM_IDLE_GRACE_MS", value_parser = clap::value_parser!(u64).range(..=60_000), default_value_t = 200)]
+    pub idle_grace_ms: u64,
+    /// Seconds that requests in flight get to finish at the end.
+    #[arg(long, env = "MUNIM_DRAIN_SECONDS", value_parser = clap::value_parser!(u64).range(..=3600), default_value_t = 10)]
+    pub drain_seconds: u64,
     /// Start although the storage failed earlier in this boot; run `munim verify` first.
     #[arg(long)]
     pub accept_storage_failure: bool,
     /// Threads that serve connections (default: the number of cores).
     #[arg(long, env = "MUNIM_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
-    /// Connections served at once.
-    #[arg(long, env = "MUNIM_CONNECTIONS_MAX", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 16_384)]
-    pub connections_max: u32,
+    /// An origin whose pages may ask this server from a browser, such as https://till.example; several by
+    /// commas, none by default.
+    #[arg(long = "cors-origin", env = "MUNIM_CORS_ORIGIN", value_delimiter = ',', value_parser = crate::http::cors::parse_origin)]
+    pub cors_origins: Vec<String>,
     /// Log as text or JSON lines, on stderr.
     #[arg(long, env = "MUNIM_LOG_FORMAT", default_value = "text")]
     pub log_format: crate::telemetry::LogFormat,
+    /// Settings file, instead of /etc/munim/munim.toml and DIR/munim.toml. Read before anything else (`config_file`).
+    #[arg(long, env = "MUNIM_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Traces and alerts.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     /// The engine.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -67,12 +125,18 @@ pub enum ServeError {
     /// The folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The address cannot be listened on.
-    #[error("could not listen on {0}")]
-    Listen(SocketAddr, #[source] std::io::Error),
+    /// The API keys cannot be used.
+    #[error(transparent)]
+    Keys(KeyFileError),
+    /// There is nothing to listen on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The address is not one that is served.
     #[error(transparent)]
     Address(#[from] crate::http::ServeError),
+    /// Traces or alert rules are not what they should be.
+    #[error("{0}")]
+    Measure(String),
     /// A thread or a signal handler could not be set up.
     #[error("could not start serving")]
     Start(#[from] std::io::Error),
@@ -100,57 +164,172 @@ pub fn serve(
     ready: impl FnOnce(&Arc<Engine>, SocketAddr) + Send + 'static,
 ) -> Result<(), ServeError> {
     let workers = args.workers.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    match process_limits::raise_open_files() {
+        Ok(files) => tracing::debug!(files, "files and connections that this process may hold"),
+        Err(error) => tracing::warn!(%error, "could not raise the number of open files"),
+    }
     // Locked before anything listens: a second server on the folder must not answer first.
-    let disk = open_to_write(&args.data, args.accept_storage_failure)?;
+    let disk = lock(args)?;
     let runtimes = Runtimes::start(workers)?;
+    let inside = runtimes.main().enter();
     let (closing, closed) = watch::channel(false);
-    let edge = Edge::new();
-    let listen = |source| ServeError::Listen(args.listen, source);
-    let listener = runtimes.main().block_on(TcpListener::bind(args.listen)).map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
-    let limits = AcceptLimits::with_connections_max(args.connections_max as usize);
-    let serving = crate::http::serve(listener, runtimes.handles(), Arc::clone(&edge), limits, closed);
-    let mut serving = runtimes.main().spawn(serving);
-    let engine = match open_engine(disk, args) {
-        Ok(engine) => engine,
+    let edge = measure::edge(&args.measure, &EdgeOptions { cors_origins: args.cors_origins.clone() })?;
+    let sockets = Sockets::take(args.listen)?;
+    // Their clients waited in a queue, or at a balancer, for one server to follow the other.
+    if sockets.are_handed_over || args.wait_for_lock > 0 {
+        edge.hold_requests_while_opening(OPENING_PATIENCE);
+    }
+    let open = sockets.open(&args.sockets, &args.data)?;
+    let plain = plain(&args.sockets);
+    let limits = args.limits();
+    let _measuring = measure::start(&edge, &limits, runtimes.main().handle(), workers)?;
+    let serving = crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), limits, closed);
+    let mut serving = tokio::spawn(serving);
+    let asking = tokio::spawn(service_manager::ask_for_time("opening the books"));
+    let (engine, tokens) = match open_books(disk, args) {
+        Ok(opened) => opened,
         Err(error) => {
+            drop(inside);
             runtimes.end();
-            return Err(error.into());
+            return Err(error);
         }
     };
-    edge.open(hooks::books(&engine));
-    // Nobody may be reading; that is no reason not to serve.
-    let _ = writeln!(std::io::stdout(), "listening on http://{address}").and_then(|()| std::io::stdout().flush());
+    asking.abort();
+    edge.open(hooks::books(&engine, tokens));
+    for url in &open.urls {
+        // Nobody may be reading; that is no reason not to serve.
+        let _ = writeln!(std::io::stdout(), "listening on {url}").and_then(|()| std::io::stdout().flush());
+    }
+    service_manager::ready(&open.urls);
+    tokio::spawn(service_manager::feed_watchdog(Arc::clone(&engine)));
+    if let Some(front) = open.front {
+        tokio::spawn(watch_files(front, TLS_FILES_EVERY));
+    }
+    let core = Arc::clone(engine.core());
+    std::thread::Builder::new().name("warm".into()).spawn(move || core.warm())?;
     let for_ready = Arc::clone(&engine);
-    std::thread::Builder::new().name("ready".into()).spawn(move || ready(&for_ready, address))?;
+    std::thread::Builder::new().name("ready".into()).spawn(move || ready(&for_ready, open.first))?;
     let ended = runtimes.main().block_on(async {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut signals = Signals::listen()?;
         tokio::select! {
-            ended = &mut serving => return Ok::<_, std::io::Error>(Some(ended)),
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
+            ended = &mut serving => return Ok::<_, std::io::Error>(ended),
+            () = signals.next() => {}
             () = stop.0.notified() => {}
         }
-        tracing::info!("draining: no new connections, requests in flight are finished");
-        edge.drain();
+        drain(args, &edge, &engine, &mut signals).await;
         // Every receiver is gone only when serving has ended by itself.
         let _ = closing.send(true);
-        Ok(Some((&mut serving).await))
+        Ok(finish(&mut serving, &mut signals).await)
     });
     engine.shut_down();
+    drop(inside);
     runtimes.end();
     match ended? {
-        Some(Ok(served)) => Ok(served?),
-        Some(Err(error)) => Err(ServeError::Start(std::io::Error::other(error))),
-        None => Ok(()),
+        Ok(served) => Ok(served?),
+        Err(error) if error.is_cancelled() => Ok(()),
+        Err(error) => Err(ServeError::Start(std::io::Error::other(error))),
+    }
+}
+
+impl ServeArgs {
+    fn limits(&self) -> AcceptLimits {
+        let mut limits = AcceptLimits::with_connections_max(self.sockets.connections_max as usize)
+            .with_address_connections_max(self.sockets.address_connections_max);
+        limits.idle_grace = Duration::from_millis(self.idle_grace_ms);
+        limits.drain_timeout = Duration::from_secs(self.drain_seconds);
+        limits
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Steps 1 and 2 of the end.
+async fn drain(args: &ServeArgs, edge: &Edge, engine: &Arc<Engine>, signals: &mut Signals) {
+    tracing::info!("draining: requests in flight are finished, new connections are left to others");
+    edge.drain();
+    service_manager::stopping();
+    tokio::spawn(service_manager::ask_for_time("finishing requests in flight"));
+    let calm = async {
+        tokio::time::sleep(Duration::from_millis(args.drain_delay_ms)).await;
+        if engine.core().entries_since_checkpoint() > ENTRIES_LEFT_TO_REPLAY {
+            let engine = Arc::clone(engine);
+            let checkpoint = tokio::task::spawn_blocking(move || engine.core().checkpoint_now());
+            // A checkpoint that takes longer goes on; the engine waits for it when it closes.
+            let _ = tokio::time::timeout(LAST_CHECKPOINT_TIME, checkpoint).await;
+        }
+    };
+    tokio::select! {
+        () = calm => {}
+        () = signals.next() => tracing::info!("asked again: not waiting any longer"),
+    }
+}
+
+/// Step 3: until the last connection is gone, or somebody asks again.
+async fn finish(
+    serving: &mut JoinHandle<Result<(), crate::http::ServeError>>,
+    signals: &mut Signals,
+) -> Result<Result<(), crate::http::ServeError>, tokio::task::JoinError> {
+    tokio::select! {
+        biased;
+        ended = &mut *serving => return ended,
+        () = signals.next() => tracing::warn!("asked again: connections are cut"),
+    }
+    serving.abort();
+    serving.await
+}
+
+/// The folder's lock; waits for it as long as it may.
+fn lock(args: &ServeArgs) -> Result<Arc<dyn Disk>, FolderError> {
+    let until = Instant::now() + Duration::from_secs(args.wait_for_lock);
+    loop {
+        match open_to_write(&args.data, args.accept_storage_failure) {
+            Err(FolderError::Held(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            locked => return locked,
+        }
+    }
+}
+
+/// The engine and the tokens of its keys; books that never had a key have one after it.
+fn open_books(disk: Arc<dyn Disk>, args: &ServeArgs) -> Result<(Arc<Engine>, Tokens), ServeError> {
+    let engine = open_engine(disk, args)?;
+    let with_keys = || {
+        let tokens = tokens_of(&args.data, engine.core())?;
+        if let Some(path) = make_first_key(&args.data, engine.core(), &tokens)? {
+            tracing::info!(path = %path.display(), "made the first API key, an admin's: its token is in this file");
+        }
+        Ok(tokens)
+    };
+    match with_keys() {
+        Ok(tokens) => Ok((engine, tokens)),
+        Err(error) => {
+            engine.shut_down();
+            Err(ServeError::Keys(error))
+        }
     }
 }
 
 fn open_engine(disk: Arc<dyn Disk>, args: &ServeArgs) -> Result<Arc<Engine>, FolderError> {
-    let delay = std::time::Duration::from_millis(args.engine.sync_delay_ms);
+    let delay = Duration::from_millis(args.engine.sync_delay_ms);
     let disk = if delay.is_zero() { disk } else { Arc::new(DelayDisk::over(disk, delay)) };
     let options = args.engine.options(&args.data)?;
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let time = Box::new(SystemTimeSource::running(args.engine.clock_speed));
     let engine = Engine::start(&disk, &options, time)
         .map_err(|source| FolderError::Open { folder: args.data.clone(), source: Box::new(source) })?;
@@ -193,6 +372,6 @@ impl Runtimes {
     }
 
     fn end(self) {
-        self.main.shutdown_timeout(std::time::Duration::from_secs(5));
+        self.main.shutdown_timeout(Duration::from_secs(5));
     }
 }

@@ -20,6 +20,9 @@ pub struct VerifyArgs {
     /// A running server, which verifies itself.
     #[arg(long)]
     pub url: Option<String>,
+    /// File with the bearer key for --url, one line.
+    #[arg(long, value_name = "FILE", env = "MUNIM_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -29,7 +32,7 @@ pub struct VerifyArgs {
 #[must_use]
 pub fn run(args: &VerifyArgs) -> ExitCode {
     if let Some(url) = &args.url {
-        return super::clock::verify_through(url, args.json);
+        return super::clock::verify_through(url, args.key_file.as_deref(), args.json);
     }
     let folder = args.data.clone().unwrap_or_default();
     let started = std::time::Instant::now();

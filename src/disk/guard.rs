@@ -43,6 +43,42 @@ pub fn guarded<T>(file: &str, work: impl FnOnce() -> T) -> Result<T, Asserted> {
     result
 }
 
+/// A database of redb whose end is guarded: it writes to its file when it is dropped, and may assert then.
+#[derive(Debug)]
+pub struct Guarded<T> {
+    file: String,
+    /// `None` only while it is dropped.
+    value: Option<T>,
+}
+
+impl<T> Guarded<T> {
+    /// Guards the end of `value`, which works on `file`.
+    pub fn new(file: &str, value: T) -> Guarded<T> {
+        Guarded { file: file.to_owned(), value: Some(value) }
+    }
+
+    /// The file was given another name.
+    pub fn rename(&mut self, file: &str) {
+        file.clone_into(&mut self.file);
+    }
+}
+
+impl<T> std::ops::Deref for Guarded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("it is taken out only by its drop")
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        let value = self.value.take();
+        // The log has the assertion; the file keeps its last commit either way.
+        let _ = guarded(&self.file, || drop(value));
+    }
+}
+
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -16,9 +16,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::StorageBackend;
 
 pub use delay::DelayDisk;
-pub use guard::{Asserted, guarded, mark_damage_of};
+pub use guard::{Asserted, Guarded, guarded, mark_damage_of};
 pub use overlay::{OverlayBackend, OverlayDisk};
 pub use real::{DiskError, FolderDisk};
+
+/// Whether an error only says that something has run out, which may pass: space, file descriptors, memory.
+#[must_use]
+pub fn is_want(error: &io::Error) -> bool {
+    let is_out_of_files = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    is_out_of_files
+        || matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
+        )
+}
 
 /// Space ahead of a growing file. Kept apart from the file itself, because redb owns that.
 ///

@@ -54,6 +54,8 @@ pub enum DiskError {
 #[derive(Debug)]
 pub struct FolderDisk {
     path: PathBuf,
+    /// The folder itself, open for its sync: at that moment there may be no descriptor left.
+    dir: File,
     /// Held for its lock, which ends with the process whatever happens to it.
     _lock: Option<File>,
 }
@@ -69,13 +71,13 @@ impl FolderDisk {
             std::fs::create_dir_all(&path)?;
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK_NAME))?;
             match file.try_lock() {
-                Ok(()) => Ok(Some(file)),
+                Ok(()) => Ok(Some((file, File::open(&path)?))),
                 Err(std::fs::TryLockError::WouldBlock) => Ok(None),
                 Err(std::fs::TryLockError::Error(error)) => Err(error),
             }
         };
         match lock() {
-            Ok(Some(file)) => Ok(FolderDisk { path, _lock: Some(file) }),
+            Ok(Some((file, dir))) => Ok(FolderDisk { path, dir, _lock: Some(file) }),
             Ok(None) => Err(DiskError::Held(path)),
             Err(source) => Err(DiskError::Io { path, source }),
         }
@@ -88,9 +90,10 @@ impl FolderDisk {
     /// [`DiskError::Held`] when a process has it open for writing.
     pub fn open_to_read(path: impl AsRef<Path>) -> Result<FolderDisk, DiskError> {
         let path = path.as_ref().to_owned();
-        if let Err(source) = std::fs::read_dir(&path) {
-            return Err(DiskError::Io { path, source });
-        }
+        let dir = match std::fs::read_dir(&path).and_then(|_| File::open(&path)) {
+            Ok(dir) => dir,
+            Err(source) => return Err(DiskError::Io { path, source }),
+        };
         // A shared lock keeps writers out while we read, and lets other readers in.
         let lock = match File::open(path.join(LOCK_NAME)) {
             Ok(file) => match file.try_lock_shared() {
@@ -101,7 +104,7 @@ impl FolderDisk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(DiskError::Io { path, source }),
         };
-        Ok(FolderDisk { path, _lock: lock })
+        Ok(FolderDisk { path, dir, _lock: lock })
     }
 
     /// The folder.
@@ -179,7 +182,7 @@ impl Disk for FolderDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.dir.sync_all()
     }
 
     fn make_read_only(&self, name: &str) -> io::Result<()> {

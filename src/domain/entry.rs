@@ -4,6 +4,7 @@
 //! stands or falls whole. Entries carry everything that `apply` needs, so that replay reads
 //! nothing else: ids, moments and dates are in them, never looked up.
 
+use super::access::{AccessRefused, ApiKeyChanged, ApiKeyMade};
 use super::account::{AccountType, BalanceRule, Status};
 use super::ids::{AccountNo, Moment, Seq};
 use super::money::{Currency, Minor};
@@ -28,6 +29,12 @@ pub enum Entry {
     ClockAccepted,
     /// A command was refused; the record's trailer keeps the reply for its idempotency key.
     Refused,
+    /// A new API key.
+    ApiKeyMade(Box<ApiKeyMade>),
+    /// An API key was rotated or revoked.
+    ApiKeyChanged(Box<ApiKeyChanged>),
+    /// The holder of an API key was refused what it does not allow.
+    AccessRefused(Box<AccessRefused>),
 }
 
 /// What a transfer entry does.

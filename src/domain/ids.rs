@@ -43,6 +43,10 @@ pub enum IdKind {
     Operation,
     /// `req_…`, one request.
     Request,
+    /// `key_…`, an API key.
+    ApiKey,
+    /// `mk_…`, the first half of an API key's token.
+    Token,
 }
 
 impl IdKind {
@@ -55,6 +59,8 @@ impl IdKind {
             IdKind::JournalEntry => "je_",
             IdKind::Operation => "op_",
             IdKind::Request => "req_",
+            IdKind::ApiKey => "key_",
+            IdKind::Token => "mk_",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! changes nothing; `apply` changes and cannot refuse. Time and ids arrive as arguments, so replay
 //! after a crash lands on the same books.
 
+pub mod access;
 pub mod account;
 pub mod apply;
 pub mod entry;

@@ -52,10 +52,22 @@ pub enum RejectCode {
     VersionMismatch = 19,
     /// A batch was refused whole, because one of its items was.
     BatchRefused = 20,
+    /// The amount lies above what the caller's key may move. Never kept for an idempotency key.
+    AmountLimitExceeded = 21,
+    /// No API key has this id.
+    ApiKeyNotFound = 22,
+    /// The API key was revoked.
+    ApiKeyRevoked = 23,
+    /// Without this key nobody could make keys any more.
+    LastAdminKey = 24,
+    /// There are as many API keys as there may be.
+    TooManyApiKeys = 25,
+    /// Maker and checker are the same.
+    SameIdentity = 26,
 }
 
 /// Codes with their stable API names, in order of their numbers.
-pub const REJECT_CODES: [(RejectCode, &str); 21] = [
+pub const REJECT_CODES: [(RejectCode, &str); 27] = [
     (RejectCode::AmountMalformed, "amount_malformed"),
     (RejectCode::AmountZero, "amount_zero"),
     (RejectCode::SameAccount, "same_account"),
@@ -77,6 +89,12 @@ pub const REJECT_CODES: [(RejectCode, &str); 21] = [
     (RejectCode::PeriodInvalid, "period_invalid"),
     (RejectCode::VersionMismatch, "version_mismatch"),
     (RejectCode::BatchRefused, "batch_refused"),
+    (RejectCode::AmountLimitExceeded, "amount_limit_exceeded"),
+    (RejectCode::ApiKeyNotFound, "api_key_not_found"),
+    (RejectCode::ApiKeyRevoked, "api_key_revoked"),
+    (RejectCode::LastAdminKey, "last_admin_key"),
+    (RejectCode::TooManyApiKeys, "too_many_api_keys"),
+    (RejectCode::SameIdentity, "same_identity"),
 ];
 
 impl RejectCode {

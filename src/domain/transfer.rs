@@ -3,6 +3,7 @@
 //! The checks stand in the order of [`RejectCode`]; read a `decide_*` function from top to bottom
 //! and you have read the contract. Whatever `apply` relies on has been proved here.
 
+use super::access::check_amount;
 use super::account::{Account, BalanceRule, Status};
 use super::entry::{TransferCold, TransferEntry, TransferOp};
 use super::ids::{AccountNo, Moment, Seq};
@@ -25,6 +26,8 @@ pub struct Rules {
     pub business_date: Day,
     /// Effective dates up to here are closed.
     pub closed_through: Option<Day>,
+    /// Greatest single amount of the caller, in whole units of its currency.
+    pub amount_limit: Option<u64>,
 }
 
 impl Rules {
@@ -147,6 +150,7 @@ pub fn decide_transfer(
     let amount = amount.minor(debit.currency).map_err(|error| match error {
         ScaleError::TooFine | ScaleError::TooLarge => Reject::of(RejectCode::AmountScale),
     })?;
+    check_amount(rules.amount_limit, amount, debit.currency)?;
     check_status(debit_no, debit, credit_no, credit)?;
     if external_id_taken {
         return Err(Reject::of(RejectCode::ExternalIdExists));
@@ -233,6 +237,7 @@ pub fn decide_resolution(
                 None => hold.amount,
                 Some(decimal) => decimal.minor(debit.currency).map_err(|_| Reject::of(RejectCode::AmountScale))?,
             };
+            check_amount(rules.amount_limit, amount, debit.currency)?;
             if amount > hold.amount {
                 return Err(Reject::of(RejectCode::AmountExceedsPending));
             }
@@ -289,6 +294,7 @@ pub fn decide_reversal(
     }
     let (debit_no, debit) = find(view, AccountRef::No(original.credit))?;
     let (credit_no, credit) = find(view, AccountRef::No(original.debit))?;
+    check_amount(rules.amount_limit, original.amount, debit.currency)?;
     check_status(debit_no, debit, credit_no, credit)?;
     if rules.is_closed(rules.business_date) {
         return Err(Reject::of(RejectCode::PeriodClosed));

@@ -67,13 +67,18 @@ impl Core {
         // would refuse what the scratch has accepted.
         let sequencer = self.journal.lock();
         let (moment, _) = self.next_moment(&sequencer);
-        let rules = Rules { now: moment, ..self.rules() };
-        if origin.dry_run || batch.atomic {
+        let rules = Rules { now: moment, ..self.rules(origin) };
+        if origin.dry_run || batch.atomic || rules.amount_limit.is_some() {
             let scratch = Scratch::decide(self, &locked, &mut keys, rules, batch, probe);
+            // One item above the caller's limit refuses the batch, of either mode: it is the caller who is refused.
+            let is_above = |(_, reject): &&(u32, Reject)| reject.code == RejectCode::AmountLimitExceeded;
+            if let Some((_, reject)) = scratch.rejected.iter().find(is_above) {
+                return Ok(Decided::Refused(*reject, None));
+            }
             if origin.dry_run {
                 return Ok(Decided::Dry(scratch.dry_reply(batch), rules));
             }
-            if !scratch.rejected.is_empty() {
+            if batch.atomic && !scratch.rejected.is_empty() {
                 drop(sequencer);
                 let rejected = bounded(scratch.rejected);
                 let outcome = Outcome::BatchRefused(rejected.clone());
@@ -118,13 +123,13 @@ impl Core {
         reply.accepted = items - u32::try_from(reply.rejected.len()).expect("no more than items");
         if origin.dry_run {
             reply.dry_run = true;
-            return Ok(Decided::Dry(reply, self.rules()));
+            return Ok(Decided::Dry(reply, self.rules(origin)));
         }
         let outcome = Outcome::AccountsOpened { items, rejected: reply.rejected.clone() };
         if accepted.is_empty() {
             return Ok(match self.append_refusal(&mut keys, origin, &outcome) {
                 Some(appended) => Decided::Done(reply, appended),
-                None => Decided::Dry(reply, self.rules()),
+                None => Decided::Dry(reply, self.rules(origin)),
             });
         }
         let mut sequencer = self.journal.lock();

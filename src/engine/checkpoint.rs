@@ -11,11 +11,11 @@
 //! When the store refuses (a full disk), nothing is lost: what was set aside stays, the store is
 //! opened again (redb refuses everything after an I/O error), and the next checkpoint takes it along.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::domain::account::Account;
+use crate::domain::account::{Account, GlNo};
 use crate::domain::apply::{Anchor, Mark};
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::{AccountNo, Moment, Seq};
@@ -59,7 +59,7 @@ pub enum CheckpointError {
 /// State at `S0`, taken under all locks.
 struct Ground {
     meta: Meta,
-    gl_days: Vec<(Day, Vec<GlTotals>)>,
+    gl_days: Vec<(Day, BTreeMap<GlNo, GlTotals>)>,
 }
 
 impl Core {
@@ -182,7 +182,7 @@ impl Core {
         }
         let mut gl_days = Vec::with_capacity(staged.gl_days.len());
         for day in &staged.gl_days {
-            let mut lines: Vec<GlTotals> = Vec::new();
+            let mut lines = BTreeMap::new();
             for shard in locked.shards_mut() {
                 shard.gl.add_day(*day, &mut lines);
             }
@@ -200,6 +200,7 @@ impl Core {
             day_runs: self.day_runs.lock().clone(),
             gl_keys: self.chart.read().keys().to_vec(),
             accounts: directory.accounts,
+            api_keys: self.keyring.rows(),
         };
         Ground { meta, gl_days }
     }

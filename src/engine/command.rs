@@ -1,5 +1,6 @@
 //! What may be asked of the books, in one list.
 
+use crate::domain::access::KeyTerms;
 use crate::domain::account::{AccountType, BalanceRule, Status};
 use crate::domain::entry::Metadata;
 use crate::domain::ids::{AccountNo, Seq};
@@ -32,6 +33,23 @@ pub enum Command {
     ReopenPeriod { through: Day, reason: Box<str> },
     /// Takes the wall clock's word after a jump.
     AcceptClock,
+    /// Makes an API key.
+    MakeApiKey(Box<NewApiKey>),
+    /// Gives an API key another token; the one before is good for so many microseconds more.
+    RotateApiKey { number: u64, hash: [u8; 32], overlap_us: i64 },
+    /// An API key is none any more, from this very command on.
+    RevokeApiKey { number: u64 },
+    /// Notes that the caller was refused what his key does not allow.
+    NoteRefusal { operation: Box<str>, code: Box<str>, suppressed: u32 },
+}
+
+/// A new API key, as asked for. Shapes and lengths were checked by the edge.
+#[derive(Clone, Debug)]
+pub struct NewApiKey {
+    /// What it is for.
+    pub terms: KeyTerms,
+    /// Keyed hash of its token's secret.
+    pub hash: [u8; 32],
 }
 
 /// A new account, as asked for. Shapes and lengths were checked by the edge.
@@ -94,7 +112,7 @@ pub enum BatchItem {
 /// Whom a command comes from.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin {
-    /// The API key's number; 0 is `local`, before keys exist.
+    /// The API key's number; 0 is `local`: before keys exist, or somebody at the machine itself.
     pub owner: u64,
     /// The request's number, shown as `req_…`.
     pub request: u64,
@@ -104,6 +122,8 @@ pub struct Origin {
     pub dry_run: bool,
     /// Work that would not be done by then is refused before it begins.
     pub deadline: Option<std::time::Instant>,
+    /// Greatest single amount that the caller may move, in whole units of its currency.
+    pub amount_limit: Option<u64>,
 }
 
 /// An idempotency key as the engine knows it.

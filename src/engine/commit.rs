@@ -7,6 +7,7 @@
 //!    No lock is held over an fsync, a disk read or an await.
 //! 5. The writer thread makes it durable; the answer waits for the watermark outside.
 
+use crate::domain::access::ApiKey;
 use crate::domain::account::{Account, Status};
 use crate::domain::apply::{Mark, apply_change, open_account};
 use crate::domain::entry::{AccountChanged, AccountCold, AccountOpened, Entry, TransferEntry};
@@ -83,7 +84,7 @@ impl Core {
             return Ok(Decided::Replay(replay));
         }
         let taken = probe.external_taken || external.is_some_and(|hash| keys.find(KeyKind::External, &hash).is_some());
-        let rules = self.rules();
+        let rules = self.rules(origin);
         let mut entry = match decide_transfer(&locked, &rules, command, taken) {
             Ok(entry) => entry,
             Err(reject) => return Ok(self.refuse(&mut keys, reject, origin)),
@@ -125,7 +126,7 @@ impl Core {
         // The sequencer first: the deadline is compared with the moment that the record will have.
         let mut sequencer = self.journal.lock();
         let (moment, date) = self.next_moment(&sequencer);
-        let rules = Rules { now: moment, ..self.rules() };
+        let rules = Rules { now: moment, ..self.rules(origin) };
         let decided = decide_resolution(&locked, &rules, hold_seq, hold, resolution);
         let is_late = hold.is_expired(moment) && resolution != Resolution::Expire;
         if !is_late && decided.is_err() || origin.dry_run {
@@ -178,7 +179,7 @@ impl Core {
         let recent = self.holds.recent_fates(of);
         let is_reversed = original.is_reversed || recent.iter().any(|(_, fate)| *fate == super::holds::Fate::Reversed);
         let original = Reversible { is_reversed, ..*original };
-        let rules = self.rules();
+        let rules = self.rules(origin);
         let cold = reason
             .map(|text| Box::new(crate::domain::entry::TransferCold { description: Some(text), ..Default::default() }));
         let mut entry = match decide_reversal(&locked, &rules, of, &original, cold) {
@@ -217,7 +218,7 @@ impl Core {
         if probe.external_taken || external.is_some_and(|hash| keys.find(KeyKind::External, &hash).is_some()) {
             return Ok(self.refuse(&mut keys, Reject::of(RejectCode::ExternalIdExists), origin));
         }
-        let rules = self.rules();
+        let rules = self.rules(origin);
         if origin.dry_run {
             let entry = opening(no, command, rules.now);
             let account = open_account(&entry, crate::domain::account::GlNo(0), Seq::NONE, rules.business_date);
@@ -289,7 +290,7 @@ impl Core {
             previous: account.last_seq,
             cold,
         };
-        let rules = self.rules();
+        let rules = self.rules(origin);
         if origin.dry_run {
             let mut after = account;
             apply_change(&mut after, &entry, account.last_seq.next(), rules.business_date.max(account.day));
@@ -309,26 +310,27 @@ impl Core {
         Ok(Decided::Done((after, *entry), Appended { first, last: seq, moment, date }))
     }
 
-    /// A fact about all books (a period, the day, the clock): under all locks.
+    /// A fact about all books (a period, the day, the clock, an API key): under all locks. With the entry
+    /// comes the key as it is after it, if it is about one.
     pub(super) fn commit_general(
         &self,
         origin: &Origin,
         probe: &Probe,
         decide: impl Fn(&Rules) -> Result<(Entry, Outcome), Reject>,
-    ) -> Result<Decided<Entry>, Stale> {
+    ) -> Result<Decided<(Entry, Option<Box<ApiKey>>)>, Stale> {
         let _directory = self.directory.lock();
         let _locked = self.shards.lock_all();
         let mut keys = self.keys.lock_all();
         if let Some(replay) = self.check_probe(&mut keys, origin, probe)? {
             return Ok(Decided::Replay(replay));
         }
-        let rules = self.rules();
+        let rules = self.rules(origin);
         let (entry, outcome) = match decide(&rules) {
             Ok(decided) => decided,
             Err(reject) => return Ok(self.refuse(&mut keys, reject, origin)),
         };
         if origin.dry_run {
-            return Ok(Decided::Dry(entry, rules));
+            return Ok(Decided::Dry((entry, None), rules));
         }
         let mut sequencer = self.journal.lock();
         let (moment, date) = self.next_moment(&sequencer);
@@ -336,9 +338,33 @@ impl Core {
         let date = if let Entry::DayRolled { date } = entry { date } else { date };
         let first = sequencer.begin(moment, date);
         let seq = sequencer.push(&entry);
+        let api_key = self.keyring.after(&entry, seq, moment).map(Box::new);
+        let outcome = match &api_key {
+            None => outcome,
+            Some(key) => Outcome::ApiKey { key: key.clone(), created: matches!(entry, Entry::ApiKeyMade(_)) },
+        };
         self.end(&mut sequencer, &mut keys, first, origin, &outcome);
         self.apply_general(&entry, seq, moment);
-        Ok(Decided::Done(entry, Appended { first, last: seq, moment, date }))
+        Ok(Decided::Done((entry, api_key), Appended { first, last: seq, moment, date }))
+    }
+
+    /// A note that changes nothing but the journal. One shard is locked, and only so that the business
+    /// date and a checkpoint's ground stand still.
+    pub(super) fn commit_note(&self, note: &Entry, origin: &Origin, probe: &Probe) -> Result<Decided<()>, Stale> {
+        let _locked = self.shards.lock_one(AccountNo(0));
+        let mut keys = self.keys.lock(origin.key.as_ref().map(|key| &key.hash), None);
+        if let Some(replay) = self.check_probe(&mut keys, origin, probe)? {
+            return Ok(Decided::Replay(replay));
+        }
+        if origin.dry_run {
+            return Ok(Decided::Dry((), self.rules(origin)));
+        }
+        let mut sequencer = self.journal.lock();
+        let (moment, date) = self.next_moment(&sequencer);
+        let first = sequencer.begin(moment, date);
+        let last = sequencer.push(note);
+        self.end(&mut sequencer, &mut keys, first, origin, &Outcome::Noted);
+        Ok(Decided::Done((), Appended { first, last, moment, date }))
     }
 
     /// Under the locks: the key's earlier record, if there is one; `Stale` when the look into the
@@ -357,9 +383,11 @@ impl Core {
         Ok(recent.or(probe.replay))
     }
 
-    /// A refusal: appended when it has a key, so that the key answers the same for ever.
+    /// A refusal: appended when it has a key, so that the key answers the same for ever. A caller whose
+    /// rights do not reach so far is not answered by the books: that is not kept.
     pub(super) fn refuse<T>(&self, keys: &mut LockedKeys<'_>, reject: Reject, origin: &Origin) -> Decided<T> {
-        let appended = self.append_refusal(keys, origin, &Outcome::Refused(reject));
+        let is_kept = reject.code != RejectCode::AmountLimitExceeded;
+        let appended = is_kept.then(|| self.append_refusal(keys, origin, &Outcome::Refused(reject))).flatten();
         Decided::Refused(reject, appended)
     }
 

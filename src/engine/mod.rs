@@ -10,12 +10,16 @@
 
 pub mod admission;
 pub mod batch;
+pub mod caches;
 pub mod checkpoint;
 pub mod clock;
 pub mod command;
 pub mod commit;
 pub mod history;
 pub mod holds;
+pub mod hot;
+pub mod keyring;
+mod keyring_row;
 pub mod keys;
 pub mod lanes;
 pub mod outcome;
@@ -54,6 +58,7 @@ use clock::{Clock, TimeSource};
 use command::{Command, Origin};
 use history::{History, Reach};
 use holds::Holds;
+use keyring::Keyring;
 use keys::{KeyHash, Keys};
 use lanes::Lanes;
 use periods::PeriodBook;
@@ -94,6 +99,8 @@ pub struct EngineOptions {
     pub interactive_max: usize,
     /// Written when the journal fails; a later start in the same boot looks for it.
     pub failure_marker: Option<PathBuf>,
+    /// Where what is cached is written down for the next start.
+    pub hot_set: Option<PathBuf>,
     /// The journal's own.
     pub journal: JournalOptions,
 }
@@ -115,6 +122,7 @@ impl Default for EngineOptions {
             bulk_threads: (cores / 2).max(1),
             interactive_max: crate::config::INTERACTIVE_MAX,
             failure_marker: None,
+            hot_set: None,
             journal: JournalOptions::default(),
         }
     }
@@ -141,6 +149,8 @@ pub struct Core {
     /// Lines of the general ledger; written under the sequencer, read anywhere.
     chart: RwLock<GlChart>,
     periods: Mutex<PeriodBook>,
+    /// Changes under all account locks only; read anywhere.
+    keyring: Keyring,
     /// First seq of each business day; ten years are 30 KB.
     day_runs: Mutex<Vec<(Day, Seq)>>,
     /// Changes under all account locks only, so it is stable under any of them.
@@ -160,6 +170,9 @@ pub struct Core {
     rolled_inbox: crossbeam::channel::Receiver<SegmentInfo>,
     is_closing: AtomicBool,
     failure_marker: Option<PathBuf>,
+    hot_set: Option<PathBuf>,
+    /// Blocks and texts read ahead.
+    warmed: AtomicU64,
     /// Touched by the keeper and by status.
     scrub: Mutex<scrub::Scrub>,
     segment_rolls: AtomicU64,
@@ -202,6 +215,7 @@ impl Core {
             directory: Mutex::default(),
             chart: RwLock::default(),
             periods: Mutex::default(),
+            keyring: Keyring::default(),
             day_runs: Mutex::default(),
             business_date: AtomicU32::new(0),
             closed_through: AtomicU32::new(0),
@@ -216,6 +230,8 @@ impl Core {
             rolled_inbox,
             is_closing: AtomicBool::new(false),
             failure_marker: options.failure_marker.clone(),
+            hot_set: options.hot_set.clone(),
+            warmed: AtomicU64::new(0),
             scrub: Mutex::default(),
             segment_rolls: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
@@ -244,6 +260,12 @@ impl Core {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The API keys.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// The business date.
@@ -310,15 +332,15 @@ impl Core {
         }
         let days: std::collections::BTreeSet<Day> = locked.shards_mut().flat_map(|shard| shard.gl.days()).collect();
         for day in days {
-            let mut lines = Vec::new();
+            let mut lines = std::collections::BTreeMap::new();
             locked.shards_mut().for_each(|shard| shard.gl.add_day(day, &mut lines));
-            while lines.last().is_some_and(|line| *line == Default::default()) {
-                lines.pop();
-            }
             hasher.update(format!("{day} {lines:?}").as_bytes());
         }
         hasher.update(format!("{:?} {:?}", self.chart.read().keys(), self.periods.lock()).as_bytes());
         hasher.update(format!("{:?} {:?}", self.day_runs.lock(), self.business_date()).as_bytes());
+        for row in self.keyring.rows() {
+            hasher.update(&row);
+        }
         *hasher.finalize().as_bytes()
     }
 
@@ -328,7 +350,7 @@ impl Core {
         Counts { accounts, holds: self.holds.len(), business_date: self.business_date() }
     }
 
-    /// State for `/readyz` and the log; its counts may be ahead of what is durable ([`Engine::status`] waits).
+    /// State for `/readyz` and the log; its counts may be ahead of what is durable, those of [`Engine::status`] are not.
     #[must_use]
     pub fn status(&self) -> EngineStatus {
         use crate::journal::JournalState;
@@ -542,6 +564,12 @@ impl Engine {
     /// What a failed wait means for somebody who has changed nothing.
     fn failed(&self) -> Unavailable {
         Unavailable::JournalUnavailable(self.core.journal.state().to_string())
+    }
+
+    /// How full the lanes are.
+    #[must_use]
+    pub fn lane_loads(&self) -> [lanes::LaneLoad; 2] {
+        self.lanes.loads()
     }
 
     /// Stops taking work, lets what was appended become durable, and stops the threads.

@@ -4,11 +4,14 @@
 //! keeps only what the entries do not have. First byte: version. Any later version must be able to
 //! rebuild the same [`Reply`](super::view::Reply) from version 1, for ever.
 
+use crate::domain::access::ApiKey;
 use crate::domain::account::{Account, AccountType, BalanceRule, GlNo, Status};
 use crate::domain::ids::{AccountNo, Seq};
 use crate::domain::money::Currency;
 use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
+
+use super::keyring_row;
 
 const VERSION: u8 = 1;
 
@@ -35,6 +38,10 @@ pub enum Outcome {
     Refused(Reject),
     /// An atomic batch was refused because of these items.
     BatchRefused(Vec<(u32, Reject)>),
+    /// An API key after the record's entry.
+    ApiKey { key: Box<ApiKey>, created: bool },
+    /// A refusal was noted.
+    Noted,
 }
 
 impl Outcome {
@@ -72,6 +79,12 @@ impl Outcome {
                 out.push(10);
                 write_rejects(out, rejected);
             }
+            Outcome::ApiKey { key, created } => {
+                out.push(11);
+                out.push(u8::from(*created));
+                keyring_row::encode(out, key);
+            }
+            Outcome::Noted => out.push(12),
         }
     }
 
@@ -100,6 +113,13 @@ impl Outcome {
             8 => Outcome::ClockAccepted,
             9 => Outcome::Refused(input.rejects()?.first()?.1),
             10 => Outcome::BatchRefused(input.rejects()?),
+            11 => {
+                let created = input.u8()? == 1;
+                let (key, rest) = keyring_row::decode(input.0)?;
+                input.0 = rest;
+                Outcome::ApiKey { key: Box::new(key), created }
+            }
+            12 => Outcome::Noted,
             _ => return None,
         };
         input.0.is_empty().then_some(outcome)
@@ -262,6 +282,8 @@ mod tests {
             Outcome::ClockAccepted,
             Outcome::Refused(rejected[1].1),
             Outcome::BatchRefused(rejected),
+            Outcome::ApiKey { key: Box::new(keyring_row::tests::full_key()), created: true },
+            Outcome::Noted,
         ];
         let mut bytes = Vec::new();
         for outcome in all {

@@ -7,6 +7,7 @@ use crate::domain::money::Currency;
 use crate::domain::time::Day;
 
 use super::history::{Reach, ReadError};
+use super::keyring::{HeldKey, KeyList};
 use super::statement::{Snapshot, StatementQuery};
 use super::view::{
     AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
@@ -91,6 +92,20 @@ impl Engine {
         Ok(AsOf { value, seq })
     }
 
+    /// Several accounts as they are now, with one wait and one read; numbers that name nothing are left out.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn accounts_of(&self, numbers: Vec<AccountNo>) -> Result<AsOf<Vec<AccountView>>, Unavailable> {
+        let row = |no| Some((no, self.core().shards.copy(no)?));
+        let rows: Vec<_> = numbers.into_iter().filter_map(row).collect();
+        let seq = rows.iter().map(|(_, account)| account.last_seq).max().unwrap_or(Seq::NONE);
+        self.durable(seq).await?;
+        let page = Page { rows, has_more: false, cursor: None };
+        let page = self.read(Reach::Memory, move |core, reach| reads::with_texts(core, &page, reach)).await?;
+        Ok(AsOf { value: page.rows, seq })
+    }
+
     /// An account as recorded by an instant; `None` when it did not exist then.
     ///
     /// # Errors
@@ -162,6 +177,25 @@ impl Engine {
         self.read(Reach::Memory, move |core, reach| core.transfer_view(seq, reach)).await
     }
 
+    /// Several transfers as they are today, with one wait and one read; seqs that name none are left out.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn transfers_of(&self, mut seqs: Vec<Seq>) -> Result<AsOf<Vec<TransferView>>, Unavailable> {
+        let appended = self.core().journal().appended_seq();
+        seqs.retain(|seq| *seq <= appended);
+        // Their newest fates are waited for, as in `transfer`.
+        let newest =
+            |seq: &Seq| self.core().holds.recent_fates(*seq).iter().map(|(by, _)| *by).max().unwrap_or(*seq).max(*seq);
+        self.durable(seqs.iter().map(newest).max().unwrap_or(Seq::NONE)).await?;
+        let read = move |core: &Arc<Core>, reach| {
+            let views = seqs.iter().map(|seq| core.transfer_view(*seq, reach)).collect::<Result<Vec<_>, _>>()?;
+            let seq = views.iter().flatten().map(|view| view.seq).max().unwrap_or(Seq::NONE);
+            Ok(AsOf { value: views.into_iter().flatten().map(|view| view.value).collect(), seq })
+        };
+        self.read(Reach::Memory, read).await
+    }
+
     /// A page of transfers, newest first, after `before`.
     ///
     /// # Errors
@@ -203,27 +237,50 @@ impl Engine {
         Ok(AsOf { value, seq })
     }
 
-    /// State for `/v1/status`, and the seq up to which its counts go. They are those of now if that
-    /// is durable soon; where the disk is slow or has failed, those that were durable last.
-    pub async fn status(&self) -> AsOf<EngineStatus> {
+    /// All API keys, by number, revoked ones included.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn api_keys(&self) -> Result<AsOf<Arc<KeyList>>, Unavailable> {
+        let value = self.core().keyring.all();
+        let seq = value.iter().map(|key| key.last_seq).max().unwrap_or(Seq::NONE);
+        self.durable(seq).await?;
+        Ok(AsOf { value, seq })
+    }
+
+    /// One API key, whatever became of it; `None` when there never was one of this number.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn api_key(&self, number: u64) -> Result<AsOf<Option<Arc<HeldKey>>>, Unavailable> {
+        let value = self.core().keyring.get(number);
+        let seq = value.as_ref().map_or(Seq::NONE, |key| key.last_seq);
+        self.durable(seq).await?;
+        Ok(AsOf { value, seq })
+    }
+
+    /// State for `/v1/status`: its counts are those of now, if that is durable soon.
+    pub async fn status_soon(&self) -> EngineStatus {
+        let (core, appended) = (self.core(), self.core().journal().appended_seq());
+        // How it ends does not matter: the counts are of what is durable by then.
+        let _ = tokio::time::timeout(STATUS_WAIT, core.watermark().wait(appended)).await;
+        self.status()
+    }
+
+    /// State for whoever shows it. Its counts reveal nothing that is not durable: they are those of now
+    /// where all of it is, else those that were when somebody asked last.
+    #[must_use]
+    pub fn status(&self) -> EngineStatus {
         let counts = self.core().counts();
         // After the counts: whatever they have seen is appended up to here.
         let seq = self.core().journal().appended_seq();
-        if let Ok(Ok(())) = tokio::time::timeout(STATUS_WAIT, self.core().watermark().wait(seq)).await {
-            let mut told = self.told.lock();
-            if told.seq <= seq {
-                *told = AsOf { value: counts, seq };
-            }
+        let mut told = self.told.lock();
+        if self.core().watermark().covers(seq) && told.seq <= seq {
+            *told = AsOf { value: counts, seq };
         }
-        let told = self.told.lock().clone();
         let Counts { accounts, holds, business_date } = told.value;
-        AsOf { value: EngineStatus { accounts, holds, business_date, ..self.core().status() }, seq: told.seq }
-    }
-
-    /// State for `/readyz`, at once.
-    #[must_use]
-    pub fn health(&self) -> EngineStatus {
-        self.core().status()
+        drop(told);
+        EngineStatus { accounts, holds, business_date, ..self.core().status() }
     }
 
     /// The business date.

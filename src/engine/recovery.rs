@@ -24,6 +24,7 @@ use crate::store::{Meta, Store, StoreError};
 use super::clock::{Clock, TimeSource};
 use super::command::Origin;
 use super::commit::{Decided, Probe, apply_changed};
+use super::keyring::Keyring;
 use super::keys::{ExternalKind, KeyKind, KeyRow, external_hash};
 use super::outcome::Outcome;
 use super::periods::PeriodBook;
@@ -176,6 +177,12 @@ fn load(core: &Core, meta: Option<&Meta>) -> Result<(), StoreError> {
         through: row.through,
         reopened_because: row.reason.clone(),
     };
+    let api_keys = Keyring::read_rows(&meta.api_keys);
+    core.keyring.load(api_keys.ok_or_else(|| StoreError::Corrupt {
+        table: "meta",
+        key: 0,
+        what: "an API key in it is not understood".into(),
+    })?);
     *core.periods.lock() = PeriodBook::load(meta.period_events.iter().map(event).collect());
     core.set_closed_through(meta.closed_through);
     core.day_runs.lock().clone_from(&meta.day_runs);
@@ -350,6 +357,7 @@ impl Core {
                 }
                 self.set_business_date(*date);
             }
+            Entry::ApiKeyMade(_) | Entry::ApiKeyChanged(_) => self.keyring.apply(entry, seq, moment),
             _ => {}
         }
     }

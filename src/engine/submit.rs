@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
+use crate::domain::access::AccessRefused;
 use crate::domain::entry::{AccountCold, AccountOpened, Entry, TransferEntry, TransferOp};
-use crate::domain::ids::{AccountNo, Seq};
+use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::money::Currency;
 use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
@@ -109,7 +110,13 @@ impl Core {
                 Err(not_yet) => Err(not_yet),
             },
             Command::ChangeAccount(change) => self.execute_change(change, origin, reach)?,
-            Command::ClosePeriod { .. } | Command::ReopenPeriod { .. } | Command::AcceptClock => match probed(None) {
+            Command::ClosePeriod { .. }
+            | Command::ReopenPeriod { .. }
+            | Command::AcceptClock
+            | Command::MakeApiKey(_)
+            | Command::RotateApiKey { .. }
+            | Command::RevokeApiKey { .. }
+            | Command::NoteRefusal { .. } => match probed(None) {
                 Ok(probe) => Ok(self.execute_general(command, origin, &probe)?),
                 Err(not_yet) => Err(not_yet),
             },
@@ -220,6 +227,12 @@ impl Core {
     }
 
     fn execute_general(&self, command: &Command, origin: &Origin, probe: &Probe) -> Result<Pending, Stale> {
+        if let Command::NoteRefusal { operation, code, suppressed } = command {
+            let (operation, code, suppressed) = (operation.clone(), code.clone(), *suppressed);
+            let note = Entry::AccessRefused(Box::new(AccessRefused { operation, code, suppressed }));
+            let decided = self.commit_note(&note, origin, probe)?;
+            return Ok(self.say(decided, origin, |_, (), _| Reply::Noted));
+        }
         let decided = self.commit_general(origin, probe, |rules| match command {
             Command::ClosePeriod { through } => {
                 self.periods.lock().check_close(*through, rules.business_date)?;
@@ -229,9 +242,20 @@ impl Core {
                 let remains = self.periods.lock().check_reopen(*through)?;
                 Ok((Entry::PeriodReopened { through: remains, reason: reason.clone() }, Outcome::PeriodChanged))
             }
+            // What becomes of a key is worked out where the record's moment is known.
+            Command::MakeApiKey(new) => Ok((self.keyring.check_make(new, origin.owner)?, Outcome::Noted)),
+            Command::RotateApiKey { number, hash, overlap_us } => {
+                let old_until = Moment(rules.now.0.saturating_add(*overlap_us));
+                Ok((self.keyring.check_rotate(*number, *hash, old_until)?, Outcome::Noted))
+            }
+            Command::RevokeApiKey { number } => Ok((self.keyring.check_revoke(*number, rules.now)?, Outcome::Noted)),
             _ => Ok((Entry::ClockAccepted, Outcome::ClockAccepted)),
         })?;
-        Ok(self.say(decided, origin, |core, entry, placed| match entry {
+        Ok(self.say(decided, origin, |core, (entry, api_key), placed| match entry {
+            Entry::ApiKeyMade(_) | Entry::ApiKeyChanged(_) => match api_key {
+                Some(key) => Reply::ApiKey { key, created: matches!(entry, Entry::ApiKeyMade(_)) },
+                None => Reply::Noted,
+            },
             Entry::ClockAccepted => {
                 core.clock.accept();
                 Reply::ClockAccepted
@@ -443,6 +467,8 @@ impl Core {
             }
             (Outcome::PeriodChanged, entry) => Reply::Periods(period_of(entry, last.seq, last.moment)),
             (Outcome::ClockAccepted, _) => Reply::ClockAccepted,
+            (Outcome::ApiKey { key, created }, _) => Reply::ApiKey { key, created },
+            (Outcome::Noted, _) => Reply::Noted,
             (Outcome::Refused(reject), _) => Reply::Refused(reject),
             (Outcome::BatchRefused(rejected), _) => Reply::BatchRefused(rejected),
             _ => return Err(unreadable("its outcome does not fit its entries")),
@@ -450,9 +476,14 @@ impl Core {
         Ok(Ok((reply, record.request, last.seq)))
     }
 
-    /// The rules at this moment; stable while any account lock is held.
-    pub(super) fn rules(&self) -> Rules {
-        Rules { now: self.clock.now(), business_date: self.business_date(), closed_through: self.closed_through() }
+    /// The rules at this moment for whoever asks; stable while any account lock is held.
+    pub(super) fn rules(&self, origin: &Origin) -> Rules {
+        Rules {
+            now: self.clock.now(),
+            business_date: self.business_date(),
+            closed_through: self.closed_through(),
+            amount_limit: origin.amount_limit,
+        }
     }
 }
 
@@ -475,7 +506,7 @@ impl Placed {
     fn last(self) -> Seq {
         if let Placed::At(at) = self { at.last } else { Seq::NONE }
     }
-    fn moment(self) -> crate::domain::ids::Moment {
+    fn moment(self) -> Moment {
         match self {
             Placed::At(at) => at.moment,
             Placed::Nowhere(rules) => rules.now,
@@ -551,7 +582,7 @@ fn batch_reply(mut reply: BatchReply, entries: &[Located]) -> BatchReply {
     reply
 }
 
-fn period_of(entry: &Entry, seq: Seq, at: crate::domain::ids::Moment) -> Periods {
+fn period_of(entry: &Entry, seq: Seq, at: Moment) -> Periods {
     let (through, reopened_because) = match entry {
         Entry::PeriodClosed { through } => (Some(*through), None),
         Entry::PeriodReopened { through, reason } => (*through, Some(reason.clone())),

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::access::ApiKey;
 use crate::domain::account::Account;
 use crate::domain::apply::Anchor;
 use crate::domain::entry::{AccountCold, TransferCold};
@@ -66,6 +67,10 @@ pub enum Reply {
     Periods(Periods),
     /// The clock's word was taken.
     ClockAccepted,
+    /// An API key after it was made, rotated or revoked.
+    ApiKey { key: Box<ApiKey>, created: bool },
+    /// A refusal was noted.
+    Noted,
     /// The books refused.
     Refused(Reject),
     /// The books refused an atomic batch: these items, by index.

@@ -14,7 +14,7 @@ use super::problem::{Code, Outcome, Problem};
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// The owner of all keys before API keys exist.
+/// The owner of the keys of those who need no API key.
 pub const LOCAL_OWNER: u64 = 0;
 
 /// What a fingerprint covers beside the headers.

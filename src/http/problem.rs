@@ -24,6 +24,8 @@ pub enum Code {
     Books(RejectCode),
     /// The body is no JSON.
     MalformedJson,
+    /// The body is not the protobuf message of the route.
+    MalformedProtobuf,
     /// The body ended early or broke the protocol.
     BodyUnreadable,
     /// A POST that moves money came without a key.
@@ -34,6 +36,10 @@ pub enum Code {
     PreconditionMalformed,
     /// `X-Request-Timeout-Ms` is no number of milliseconds.
     TimeoutMalformed,
+    /// No token came, or one that is not accepted.
+    Unauthenticated,
+    /// The token's key does not allow it.
+    Forbidden,
     /// No such path.
     RouteNotFound,
     /// A path names an account that does not exist.
@@ -44,6 +50,8 @@ pub enum Code {
     EntryNotFound,
     /// No such operation, or it was forgotten.
     OperationNotFound,
+    /// A path names an API key that does not exist.
+    ApiKeyNotFoundInPath,
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// `Accept` excludes what the route can give.
@@ -93,18 +101,22 @@ pub enum Code {
 }
 
 /// All codes that are not refusals of the books: the table of the pages under `/problems`.
-pub const EDGE_CODES: [Code; 34] = [
+pub const EDGE_CODES: [Code; 38] = [
     Code::MalformedJson,
+    Code::MalformedProtobuf,
     Code::BodyUnreadable,
     Code::IdempotencyKeyMissing,
     Code::IdempotencyKeyMalformed,
     Code::PreconditionMalformed,
     Code::TimeoutMalformed,
+    Code::Unauthenticated,
+    Code::Forbidden,
     Code::RouteNotFound,
     Code::AccountNotFoundInPath,
     Code::TransferNotFoundInPath,
     Code::EntryNotFound,
     Code::OperationNotFound,
+    Code::ApiKeyNotFoundInPath,
     Code::MethodNotAllowed,
     Code::NotAcceptable,
     Code::BodyTimeout,
@@ -152,46 +164,23 @@ impl Code {
     /// The table of statuses and titles.
     #[must_use]
     pub fn facts(self) -> Facts {
-        use RejectCode as R;
         let (name, status, title) = match self {
-            Code::Books(code) => (
-                code.name(),
-                books_status(code),
-                match code {
-                    R::AmountMalformed => "The amount is not a plain decimal string",
-                    R::AmountZero => "The amount is zero",
-                    R::SameAccount => "Debit and credit are the same account",
-                    R::AccountNotFound => "An account does not exist",
-                    R::CurrencyMismatch => "The accounts have different currencies",
-                    R::AmountScale => "The amount does not fit the currency",
-                    R::AccountClosed => "An account is closed",
-                    R::AccountFrozen => "An account is frozen",
-                    R::ExternalIdExists => "The external id was used before",
-                    R::PeriodClosed => "The effective date lies in a closed period",
-                    R::InsufficientFunds => "A balance rule refuses the result",
-                    R::BalanceOverflow => "A total would grow too large",
-                    R::TransferNotFound => "The transfer does not exist",
-                    R::TransferNotPending => "The transfer is not pending",
-                    R::TransferNotPosted => "The transfer is not posted",
-                    R::AlreadyReversed => "The transfer was reversed before",
-                    R::AmountExceedsPending => "More was asked for than was held",
-                    R::AccountNotEmpty => "The account is not empty",
-                    R::PeriodInvalid => "The period cannot be closed or opened like this",
-                    R::VersionMismatch => "The account has changed meanwhile",
-                    R::BatchRefused => "An item of the atomic batch was refused",
-                },
-            ),
+            Code::Books(code) => (code.name(), books_status(code), books_title(code)),
             Code::MalformedJson => ("malformed_json", 400, "The body is not JSON"),
+            Code::MalformedProtobuf => ("malformed_protobuf", 400, "The body is not the protobuf message"),
             Code::BodyUnreadable => ("body_unreadable", 400, "The body could not be read"),
             Code::IdempotencyKeyMissing => ("idempotency_key_missing", 400, "Idempotency-Key is required here"),
             Code::IdempotencyKeyMalformed => ("idempotency_key_malformed", 400, "Idempotency-Key is malformed"),
             Code::PreconditionMalformed => ("precondition_malformed", 400, "The precondition is malformed"),
             Code::TimeoutMalformed => ("timeout_malformed", 400, "X-Request-Timeout-Ms is malformed"),
+            Code::Unauthenticated => ("unauthenticated", 401, "The request has no valid API key"),
+            Code::Forbidden => ("forbidden", 403, "The API key does not allow this"),
             Code::RouteNotFound => ("route_not_found", 404, "There is nothing at this path"),
             Code::AccountNotFoundInPath => ("account_not_found", 404, "An account does not exist"),
             Code::TransferNotFoundInPath => ("transfer_not_found", 404, "The transfer does not exist"),
             Code::EntryNotFound => ("entry_not_found", 404, "The entry does not exist"),
             Code::OperationNotFound => ("operation_not_found", 404, "The operation does not exist"),
+            Code::ApiKeyNotFoundInPath => ("api_key_not_found", 404, "The API key does not exist"),
             Code::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed at this path"),
             Code::NotAcceptable => ("not_acceptable", 406, "No acceptable representation exists"),
             Code::BodyTimeout => ("body_timeout", 408, "The body took too long to arrive"),
@@ -231,10 +220,49 @@ impl Code {
     }
 }
 
-/// 422, but 409 where a state is in conflict and 412 for a precondition.
+fn books_title(code: RejectCode) -> &'static str {
+    use RejectCode as R;
+    match code {
+        R::AmountMalformed => "The amount is not a plain decimal string",
+        R::AmountZero => "The amount is zero",
+        R::SameAccount => "Debit and credit are the same account",
+        R::AccountNotFound => "An account does not exist",
+        R::CurrencyMismatch => "The accounts have different currencies",
+        R::AmountScale => "The amount does not fit the currency",
+        R::AccountClosed => "An account is closed",
+        R::AccountFrozen => "An account is frozen",
+        R::ExternalIdExists => "The external id was used before",
+        R::PeriodClosed => "The effective date lies in a closed period",
+        R::InsufficientFunds => "A balance rule refuses the result",
+        R::BalanceOverflow => "A total would grow too large",
+        R::TransferNotFound => "The transfer does not exist",
+        R::TransferNotPending => "The transfer is not pending",
+        R::TransferNotPosted => "The transfer is not posted",
+        R::AlreadyReversed => "The transfer was reversed before",
+        R::AmountExceedsPending => "More was asked for than was held",
+        R::AccountNotEmpty => "The account is not empty",
+        R::PeriodInvalid => "The period cannot be closed or opened like this",
+        R::VersionMismatch => "The account has changed meanwhile",
+        R::BatchRefused => "An item of the atomic batch was refused",
+        R::AmountLimitExceeded => "The amount is above the limit of the key",
+        R::ApiKeyNotFound => "The API key does not exist",
+        R::ApiKeyRevoked => "The API key was revoked before",
+        R::LastAdminKey => "The last admin key cannot be revoked",
+        R::TooManyApiKeys => "There are too many API keys",
+        R::SameIdentity => "Nobody approves what he made himself",
+    }
+}
+
+/// 422, but 403 where it is the caller who may not, 409 where a state is in conflict, 412 for a precondition.
 fn books_status(code: RejectCode) -> u16 {
     match code {
-        RejectCode::ExternalIdExists | RejectCode::TransferNotPending | RejectCode::AccountNotEmpty => 409,
+        RejectCode::ExternalIdExists
+        | RejectCode::TransferNotPending
+        | RejectCode::AccountNotEmpty
+        | RejectCode::ApiKeyRevoked
+        | RejectCode::LastAdminKey
+        | RejectCode::TooManyApiKeys => 409,
+        RejectCode::AmountLimitExceeded | RejectCode::SameIdentity => 403,
         RejectCode::VersionMismatch => 412,
         _ => 422,
     }
@@ -268,6 +296,10 @@ pub struct Problem {
     pub replayed: bool,
     /// Methods for `Allow`.
     pub allow: Option<String>,
+    /// Codings for `Accept-Encoding`, when it was the body's that is not taken.
+    pub accept_encoding: Option<&'static str>,
+    /// `WWW-Authenticate`.
+    pub authenticate: Option<&'static str>,
     /// Seconds for `Retry-After`, where they are known better than [`Code::retry_after_s`] does.
     pub retry_after_s: Option<u32>,
     /// How the caller stands with his limits.
@@ -288,6 +320,8 @@ impl Problem {
             as_of: None,
             replayed: false,
             allow: None,
+            accept_encoding: None,
+            authenticate: None,
             retry_after_s: None,
             standing: None,
             stages: None,
@@ -437,6 +471,12 @@ pub fn reject_detail(reject: Reject) -> Cow<'static, str> {
         R::AlreadyReversed => "A transfer can be reversed once.",
         R::AmountExceedsPending => "Post at most the amount that was held.",
         R::PeriodInvalid => "See GET /v1/periods for what is closed; a period ends before the business date.",
+        R::AmountLimitExceeded => "Nothing was done. Somebody whose key may move more has to do it.",
+        R::ApiKeyNotFound => "No API key has this id.",
+        R::ApiKeyRevoked => "A revoked key stays revoked. Make a new one.",
+        R::LastAdminKey => "Without it nobody could make keys. Make another admin key first.",
+        R::TooManyApiKeys => "Keys are kept for ever, revoked ones too. Rotate keys instead of making new ones.",
+        R::SameIdentity => "Somebody else has to approve it.",
         R::BatchRefused => "Nothing was done. `errors` names the items that were refused.",
         R::AccountNotFound => match reject.account {
             None => "No account has the id that was given.",
@@ -472,7 +512,7 @@ mod tests {
         for code in all_codes() {
             let facts = code.facts();
             assert!(
-                [400, 404, 405, 406, 408, 409, 412, 413, 415, 422, 429, 500, 503].contains(&facts.status),
+                [400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 415, 422, 429, 500, 503].contains(&facts.status),
                 "{code:?}"
             );
             // Two codes of the books have a twin for the case that the path names the object.

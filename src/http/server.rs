@@ -1,6 +1,6 @@
-//! Puts the edge behind a listening socket.
+//! Puts the edge behind its listening sockets.
 //!
-//! **Invariant:** until there is authentication and TLS, nothing but loopback is served.
+//! **Invariant:** beyond loopback nothing is served in the clear, unless the operator said so.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -15,27 +15,37 @@ use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tower_service::Service;
 
-use super::accept::{AcceptLimits, serve_across};
+use super::accept::{AcceptLimits, Listener, serve_across};
 use super::gateway::Edge;
+use super::peer::Peer;
 use super::router::ROUTES;
 
-/// Why an address is not served.
+/// Why a socket is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address is reachable from outside.
-    #[error("could not serve {0}: only loopback addresses are served until there is authentication")]
+    /// The address is reachable from outside, and what is spoken there can be read by everybody.
+    #[error("could not serve {0}: plain HTTP is spoken on loopback addresses only, unless --insecure-http is given")]
     NotLoopback(SocketAddr),
     /// The system refused.
     #[error("could not read the address of the listening socket")]
     Address(#[source] io::Error),
 }
 
-/// Serves `listener` on `runtimes` in turn until `shutdown` says `true` and the last connection has ended.
+/// Who may be spoken to in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// Processes of this machine.
+    Loopback,
+    /// Everybody, by the operator's word: where something else encrypts.
+    Everywhere,
+}
+
+/// Serves `listeners` on `runtimes` in turn until `shutdown` says `true` and the last connection has ended.
 ///
 /// # Errors
 /// [`ServeError`], before anything is accepted.
@@ -43,28 +53,41 @@ pub enum ServeError {
 /// # Panics
 /// If `runtimes` is empty.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
+    plain: Plain,
     runtimes: Vec<Handle>,
     edge: Arc<Edge>,
     limits: AcceptLimits,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let address = listener.local_addr().map_err(ServeError::Address)?;
-    if !address.ip().to_canonical().is_loopback() {
-        return Err(ServeError::NotLoopback(address));
+    for listener in &listeners {
+        let address = listener.socket.local_addr().map_err(ServeError::Address)?;
+        let is_local = address.ip().to_canonical().is_loopback();
+        if listener.tls.is_none() && !is_local && plain == Plain::Loopback {
+            return Err(ServeError::NotLoopback(address));
+        }
     }
     let rare = rare(&edge);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (edge, mut rare) = (Arc::clone(&edge), rare.clone());
-        async move {
-            if is_busy(request.method(), request.uri().path()) {
-                return Ok::<_, Infallible>(edge.handle(request).await.map(Either::Left));
+    let make = move |peer: Arc<Peer>| {
+        let (edge, rare) = (Arc::clone(&edge), rare.clone());
+        service_fn(move |mut request: Request<Incoming>| {
+            let (edge, peer) = (Arc::clone(&edge), Arc::clone(&peer));
+            let rare = (!is_busy(request.method(), request.uri().path())).then(|| rare.clone());
+            async move {
+                let Some(mut rare) = rare else {
+                    return Ok::<_, Infallible>(edge.handle(request, &peer).await.map(Either::Left));
+                };
+                request.extensions_mut().insert(peer);
+                let answer = rare.call(request.map(axum::body::Body::new)).await;
+                answer.map(|answer| answer.map(Either::Right))
             }
-            let answer = rare.call(request.map(axum::body::Body::new)).await;
-            answer.map(|answer| answer.map(Either::Right))
-        }
-    });
-    serve_across(listener, runtimes, service, limits, shutdown).await;
+        })
+    };
+    let mut loops = JoinSet::new();
+    for listener in listeners {
+        loops.spawn(serve_across(listener, runtimes.clone(), make.clone(), limits.clone(), shutdown.clone()));
+    }
+    while loops.join_next().await.is_some() {}
     Ok(())
 }
 
@@ -85,8 +108,9 @@ fn rare(edge: &Arc<Edge>) -> Router {
     patterns.iter().fold(Router::new(), pass).fallback(pass_any).with_state(Arc::clone(edge))
 }
 
-async fn pass(State(edge): State<Arc<Edge>>, request: axum::extract::Request) -> axum::response::Response {
-    edge.handle(request).await.map(axum::body::Body::new)
+async fn pass(State(edge): State<Arc<Edge>>, mut request: axum::extract::Request) -> axum::response::Response {
+    let peer = request.extensions_mut().remove::<Arc<Peer>>().expect("it was put there with the request");
+    edge.handle(request, &peer).await.map(axum::body::Body::new)
 }
 
 /// What axum does not know, the edge refuses in its own words.
@@ -96,20 +120,30 @@ async fn pass_any(state: State<Arc<Edge>>, request: axum::extract::Request) -> a
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::self_signed::make_once;
+    use super::super::tls::TlsFront;
     use super::*;
 
     #[test]
-    fn only_loopback_is_served() {
+    fn nothing_is_served_in_the_clear_beyond_loopback_unless_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let front = TlsFront::open(make_once(folder.path(), &[]).unwrap()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (_stop, stopped) = watch::channel(true);
-            let serve_at = async |address: &str| {
-                let listener = TcpListener::bind(address).await.unwrap();
+            let serve_at = async |address: &str, tls: bool, plain: Plain| {
+                let socket = TcpListener::bind(address).await.unwrap();
+                let listener = Listener { socket, tls: tls.then(|| Arc::clone(&front)) };
                 let runtimes = vec![Handle::current()];
-                serve(listener, runtimes, Edge::new(), AcceptLimits::default(), stopped.clone()).await
+                serve(vec![listener], plain, runtimes, Edge::new(), AcceptLimits::default(), stopped.clone()).await
             };
-            assert!(matches!(serve_at("0.0.0.0:0").await, Err(ServeError::NotLoopback(_))));
-            assert!(serve_at("127.0.0.1:0").await.is_ok());
+            let open = serve_at("0.0.0.0:0", false, Plain::Loopback).await;
+            assert!(matches!(open, Err(ServeError::NotLoopback(_))));
+            assert!(serve_at("127.0.0.1:0", false, Plain::Loopback).await.is_ok());
+            assert!(serve_at("0.0.0.0:0", true, Plain::Loopback).await.is_ok());
+            assert!(serve_at("0.0.0.0:0", false, Plain::Everywhere).await.is_ok());
         });
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Upkeep {
 #[derive(Debug, Default)]
 struct Work {
     next: Option<NextSegment>,
+    /// The writer has taken `next` and has not given its file another name yet: none may be made meanwhile.
+    is_next_taken: bool,
     retired: VecDeque<(Arc<LiveSegment>, Position)>,
     /// The active segment has no reservation yet.
     is_unreserved: bool,
@@ -56,7 +58,14 @@ impl Upkeep {
     pub(super) fn take_next(&self) -> Option<NextSegment> {
         let mut work = self.work();
         self.has_next.store(false, Ordering::Release);
-        work.next.take()
+        let next = work.next.take();
+        work.is_next_taken = next.is_some();
+        next
+    }
+
+    /// The segment that was taken has its own name now.
+    pub(super) fn next_is_named(&self) {
+        self.work().is_next_taken = false;
     }
 
     pub(super) fn has_next(&self) -> bool {
@@ -140,9 +149,10 @@ impl Maintenance {
         }
         match self.work() {
             Ok(has_worked) => has_worked,
-            Err(error) if error.is_storage_full() => {
+            Err(error) if error.is_want() => {
                 if !self.is_waiting_for_space {
-                    tracing::warn!(cause = describe(&error), "the disk is full: writes stop at the segment's end");
+                    let cause = describe(&error);
+                    tracing::warn!(cause, "no space or files for the next segment: writes stop at this one's end");
                 }
                 self.is_waiting_for_space = true;
                 self.journal.poison.set_full(true);
@@ -175,8 +185,11 @@ impl Maintenance {
 
     fn make_next(&mut self) -> Result<bool, JournalError> {
         let journal = &*self.journal;
-        if journal.upkeep.work().next.is_some() {
-            return Ok(false);
+        {
+            let work = journal.upkeep.work();
+            if work.next.is_some() || work.is_next_taken {
+                return Ok(false);
+            }
         }
         let next = match NextSegment::create(&*journal.disk, journal.options.reserve_bytes()) {
             Err(error) => {
@@ -201,7 +214,8 @@ impl Maintenance {
             let Some((segment, end)) = retired else { return Ok(false) };
             match self.close(&segment, &end) {
                 Ok(sealed) => self.unlisted = Some(sealed),
-                // redb is latched, whatever the reason: this is not a full disk that can be waited for.
+                // What comes after the close can be done again; redb itself, once it has failed, cannot.
+                Err(error) if error.is_want() && segment.check_closed().is_ok() => return Err(error),
                 Err(error) => {
                     self.journal.fail(&describe(&error));
                     return Ok(false);

@@ -9,6 +9,8 @@
 
 mod varint;
 
+mod access;
+
 mod record;
 
 mod block;
@@ -182,16 +184,16 @@ impl JournalError {
         }
     }
 
-    /// Whether it only says that a disk is full.
+    /// Whether it only says that something has run out (space, file descriptors, memory): it may be tried again.
     #[must_use]
-    pub fn is_storage_full(&self) -> bool {
+    pub fn is_want(&self) -> bool {
         let (JournalError::Io { source, .. }
         | JournalError::Redb(redb::Error::Io(source))
         | JournalError::Unreadable { source: redb::Error::Io(source), .. }) = self
         else {
             return false;
         };
-        source.kind() == std::io::ErrorKind::StorageFull
+        crate::disk::is_want(source)
     }
 }
 

@@ -15,6 +15,7 @@
 //! All five numbers of a plain transfer are stored by one eight-byte write each, whose unused
 //! bytes the next write covers: no loops, no branches on sizes, 12–17 bytes a transfer.
 
+use super::access;
 use super::varint::{Cursor, ROOM_BYTES, Sink, keep, width};
 use crate::domain::account::{AccountType, BalanceRule, Status};
 use crate::domain::entry::{
@@ -90,6 +91,9 @@ const KIND_PERIOD_REOPENED: u16 = 3;
 const KIND_DAY_ROLLED: u16 = 4;
 const KIND_CLOCK_ACCEPTED: u16 = 5;
 const KIND_REFUSED: u16 = 6;
+const KIND_API_KEY_MADE: u16 = 7;
+const KIND_API_KEY_CHANGED: u16 = 8;
+const KIND_ACCESS_REFUSED: u16 = 9;
 
 /// Bits of a run head's first byte.
 pub(super) const RUN_FIRST: u8 = 1;
@@ -138,6 +142,18 @@ pub(super) fn put_entry(sink: &mut Sink, seq: Seq, entry: &Entry) {
         }
         Entry::ClockAccepted => other(sink, KIND_CLOCK_ACCEPTED),
         Entry::Refused => other(sink, KIND_REFUSED),
+        Entry::ApiKeyMade(made) => {
+            other(sink, KIND_API_KEY_MADE);
+            access::put_key_made(sink, made);
+        }
+        Entry::ApiKeyChanged(changed) => {
+            other(sink, KIND_API_KEY_CHANGED);
+            access::put_key_changed(sink, changed);
+        }
+        Entry::AccessRefused(refused) => {
+            other(sink, KIND_ACCESS_REFUSED);
+            access::put_refusal(sink, refused);
+        }
     }
 }
 
@@ -394,6 +410,9 @@ fn take_other(cursor: &mut Cursor<'_>, seq: Seq, kind: u16) -> Option<Entry> {
         KIND_DAY_ROLLED => Entry::DayRolled { date: Day(cursor.take_u16()?) },
         KIND_CLOCK_ACCEPTED => Entry::ClockAccepted,
         KIND_REFUSED => Entry::Refused,
+        KIND_API_KEY_MADE => Entry::ApiKeyMade(Box::new(access::take_key_made(cursor)?)),
+        KIND_API_KEY_CHANGED => Entry::ApiKeyChanged(Box::new(access::take_key_changed(cursor)?)),
+        KIND_ACCESS_REFUSED => Entry::AccessRefused(Box::new(access::take_refusal(cursor)?)),
         _ => return None,
     })
 }
@@ -484,6 +503,7 @@ pub(super) fn take_trailer<'a>(cursor: &mut Cursor<'a>) -> Option<Trailer<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::access::{AccessRefused, ApiKeyChanged, ApiKeyMade, KeyChange, KeyLimits, KeyTerms, Role};
     use proptest::prelude::*;
 
     fn text(max: usize) -> impl Strategy<Value = Option<Box<str>>> {
@@ -583,7 +603,39 @@ mod tests {
             1 => any::<u16>().prop_map(|day| Entry::DayRolled { date: Day(day) }),
             1 => Just(Entry::ClockAccepted),
             1 => Just(Entry::Refused),
+            2 => access_entry(),
         ]
+    }
+
+    fn access_entry() -> impl Strategy<Value = Entry> {
+        let texts = proptest::collection::vec(text(12), 0..5);
+        let options = (any::<Option<u64>>(), any::<Option<i64>>(), any::<Option<[u8; 32]>>());
+        let made = (any::<(u64, u64)>(), text(40), 0u8..6, texts, any::<[u32; 3]>(), options, any::<[u8; 32]>())
+            .prop_map(
+                |((number, made_by), name, role, scopes, limits, (amount_limit, expires_at, certificate), hash)| {
+                    let [rate_per_s, burst, concurrency] = limits;
+                    let terms = KeyTerms {
+                        name: name.unwrap_or_default(),
+                        role: Role::from_number(role).unwrap(),
+                        scopes: scopes.into_iter().map(Option::unwrap_or_default).collect(),
+                        amount_limit,
+                        limits: KeyLimits { rate_per_s, burst, concurrency },
+                        expires_at: expires_at.map(Moment),
+                        certificate,
+                    };
+                    Entry::ApiKeyMade(Box::new(ApiKeyMade { number, made_by, terms, hash }))
+                },
+            );
+        let changed = (any::<u64>(), any::<Option<([u8; 32], i64)>>()).prop_map(|(number, rotated)| {
+            let change = rotated
+                .map_or(KeyChange::Revoked, |(hash, until)| KeyChange::Rotated { hash, old_until: Moment(until) });
+            Entry::ApiKeyChanged(Box::new(ApiKeyChanged { number, change }))
+        });
+        let refused = (text(30), text(20), any::<u32>()).prop_map(|(operation, code, suppressed)| {
+            let (operation, code) = (operation.unwrap_or_default(), code.unwrap_or_default());
+            Entry::AccessRefused(Box::new(AccessRefused { operation, code, suppressed }))
+        });
+        prop_oneof![made, changed, refused]
     }
 
     proptest! {

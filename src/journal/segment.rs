@@ -20,7 +20,7 @@ use super::appender::Position;
 use super::block::Block;
 use super::manifest::SealedSegment;
 use super::varint::{Cursor, Sink};
-use crate::disk::{Ahead, AnyBackend, Disk};
+use crate::disk::{Ahead, AnyBackend, Disk, Guarded};
 use crate::domain::ids::{Moment, Seq};
 use crate::domain::time::Day;
 
@@ -57,8 +57,9 @@ pub(super) fn stored_bytes(block_bytes: usize) -> u64 {
 }
 
 /// Opens or creates a database to be written by one thread.
-fn open_database(file: &str, backend: AnyBackend, cache_bytes: usize) -> Result<Database, redb::Error> {
-    guarded(file, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
+fn open_database(file: &str, backend: AnyBackend, cache_bytes: usize) -> Result<Guarded<Database>, redb::Error> {
+    let db = guarded(file, || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))?;
+    Ok(Guarded::new(file, db))
 }
 
 /// Runs redb's reading code on a segment and turns its assertions on damaged pages into an error.
@@ -70,7 +71,7 @@ fn guarded<T>(file: &str, work: impl FnOnce() -> Result<T, redb::Error>) -> Resu
 /// A segment made ahead: tables exist, space is reserved.
 #[derive(Debug)]
 pub(super) struct NextSegment {
-    db: Database,
+    db: Guarded<Database>,
     ahead: Arc<dyn Ahead>,
     has_failed: Arc<AtomicBool>,
 }
@@ -119,7 +120,7 @@ pub(super) struct LiveSegment {
     pub(super) ahead: Arc<dyn Ahead>,
     has_failed: Arc<AtomicBool>,
     /// The database until it is sealed. Readers and the writer share it; the write side is taken once, to close.
-    db: RwLock<Option<Database>>,
+    db: RwLock<Option<Guarded<Database>>>,
     /// First seqs of its durable blocks. Grows by one line a block; held for a binary search only.
     index: RwLock<Vec<u64>>,
     last_seq: AtomicU64,
@@ -128,7 +129,8 @@ pub(super) struct LiveSegment {
 
 impl LiveSegment {
     fn new(first_seq: Seq, made: NextSegment) -> LiveSegment {
-        let NextSegment { db, ahead, has_failed } = made;
+        let NextSegment { mut db, ahead, has_failed } = made;
+        db.rename(&segment_name(first_seq));
         LiveSegment {
             first_seq,
             ahead,
@@ -170,20 +172,23 @@ impl LiveSegment {
 
     /// Commits blocks in one two-phase transaction.
     pub(super) fn commit(&self, blocks: &[Arc<Block>]) -> Result<(), JournalError> {
-        let db = self.db().ok_or(JournalError::Closed)?;
-        let mut tx = begin_write(db.as_ref().ok_or(JournalError::Closed)?)?;
-        {
-            let mut table = tx.open_table(BLOCKS).map_err(redb::Error::from)?;
-            for block in blocks {
-                table.insert(block.first_seq().0, block.bytes()).map_err(redb::Error::from)?;
+        let guard = self.db().ok_or(JournalError::Closed)?;
+        let db = guard.as_ref().ok_or(JournalError::Closed)?;
+        let write = || {
+            let mut tx = begin_write(db)?;
+            {
+                let mut table = tx.open_table(BLOCKS)?;
+                for block in blocks {
+                    table.insert(block.first_seq().0, block.bytes())?;
+                }
             }
-        }
-        tx.set_two_phase_commit(true);
-        tx.commit().map_err(redb::Error::from)?;
-        Ok(())
+            tx.set_two_phase_commit(true);
+            Ok(tx.commit()?)
+        };
+        Ok(guarded(&segment_name(self.first_seq), write)?)
     }
 
-    fn db(&self) -> Option<RwLockReadGuard<'_, Option<Database>>> {
+    fn db(&self) -> Option<RwLockReadGuard<'_, Option<Guarded<Database>>>> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         db.is_some().then_some(db)
     }
@@ -242,9 +247,12 @@ impl LiveSegment {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
             Footer::encode(self.first_seq, end, &index)
         };
-        let tx = begin_write(&db)?;
-        tx.open_table(META).map_err(redb::Error::from)?.insert(FOOTER, &*footer).map_err(redb::Error::from)?;
-        tx.commit().map_err(redb::Error::from)?;
+        let write = || {
+            let tx = begin_write(&db)?;
+            tx.open_table(META)?.insert(FOOTER, &*footer)?;
+            Ok(tx.commit()?)
+        };
+        guarded(&segment_name(self.first_seq), write)?;
         drop(db);
         self.check_closed()
     }
@@ -354,7 +362,7 @@ pub(super) struct OpenSealed {
     pub(super) footer: Footer,
     blocks: ReadOnlyTable<u64, &'static [u8]>,
     /// Behind the table, which reads through it.
-    _db: Database,
+    _db: Guarded<Database>,
 }
 
 impl OpenSealed {
@@ -362,7 +370,7 @@ impl OpenSealed {
     pub(super) fn open(disk: &dyn Disk, first_seq: Seq) -> Result<OpenSealed, JournalError> {
         let file = segment_name(first_seq);
         let backend = disk.open_frozen(&file).map_err(|source| JournalError::io("open a sealed segment", source))?;
-        type Parts = (Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Database);
+        type Parts = (Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Guarded<Database>);
         let read = || -> Result<Parts, redb::Error> {
             let db = open_database(&file, AnyBackend::new(backend), SEALED_CACHE_BYTES)?;
             let tx = db.begin_read()?;

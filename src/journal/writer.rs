@@ -149,6 +149,7 @@ impl Writer {
         }
         let Some(next) = journal.upkeep.take_next() else { return Ok(()) };
         let next = Arc::new(next.activate(&*journal.disk, self.position.last_seq.next())?);
+        journal.upkeep.next_is_named();
         let retired = std::mem::replace(&mut self.active, Arc::clone(&next));
         journal.catalog.write().unwrap_or_else(PoisonError::into_inner).live.push(next);
         journal.active_stored.store(0, Ordering::Release);

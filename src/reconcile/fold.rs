@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::domain::access::KeyChange;
 use crate::domain::account::AccountType;
 use crate::domain::entry::{Entry, TransferEntry, TransferOp};
 use crate::domain::ids::{AccountNo, Moment, Seq};
@@ -35,8 +36,20 @@ pub struct Fold {
     line_places: HashMap<Line, u32>,
     moment: i64,
     date: u16,
+    keys: Vec<FoldedKey>,
     /// Entries seen.
     pub entries: u64,
+}
+
+/// What the fold knows of an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldedKey {
+    /// Keyed hash of its token.
+    pub hash: [u8; 32],
+    /// It is none any more.
+    pub is_revoked: bool,
+    /// Newest entry about it.
+    pub last_seq: u64,
 }
 
 impl Fold {
@@ -76,6 +89,24 @@ impl Fold {
                 check_link(changed.account, account.last_seq, changed.previous)?;
                 account.last_seq = seq.0;
                 Ok([Some(changed.account), None])
+            }
+            Entry::ApiKeyMade(made) => {
+                if made.number != self.keys.len() as u64 + 1 {
+                    return Err(format!("API key number {} is not the next one", made.number));
+                }
+                self.keys.push(FoldedKey { hash: made.hash, is_revoked: false, last_seq: seq.0 });
+                Ok([None, None])
+            }
+            Entry::ApiKeyChanged(changed) => {
+                let place = usize::try_from(changed.number).unwrap_or(0).wrapping_sub(1);
+                let key = self.keys.get_mut(place).filter(|key| !key.is_revoked);
+                let key = key.ok_or_else(|| format!("changes API key {}, which is none", changed.number))?;
+                match changed.change {
+                    KeyChange::Rotated { hash, .. } => key.hash = hash,
+                    KeyChange::Revoked => key.is_revoked = true,
+                }
+                key.last_seq = seq.0;
+                Ok([None, None])
             }
             Entry::DayRolled { date } if date.0 != self.date => {
                 Err(format!("rolls to {date}, but its record is of another day"))
@@ -162,6 +193,12 @@ impl Fold {
     #[must_use]
     pub fn accounts(&self) -> &[Folded] {
         &self.accounts
+    }
+
+    /// All API keys, by number.
+    #[must_use]
+    pub fn keys(&self) -> &[FoldedKey] {
+        &self.keys
     }
 
     /// Open holds: debit, credit and amount by seq.

@@ -7,13 +7,15 @@
 
 use std::ops::ControlFlow;
 
+use crate::domain::access::ApiKey;
 use crate::domain::account::Account;
-use crate::domain::ids::{AccountNo, Seq, account_id};
+use crate::domain::ids::{AccountNo, IdKind, Seq, account_id, format_id};
 use crate::engine::Core;
+use crate::engine::keyring::Keyring;
 use crate::journal::{Item, Journal, JournalError};
 use crate::store::{Store, StoreError};
 
-use super::fold::Fold;
+use super::fold::{Fold, FoldedKey};
 
 /// Problems listed in a report; the count goes on.
 const PROBLEMS_MAX: usize = 20;
@@ -60,6 +62,7 @@ impl VerifyReport {
 #[derive(Debug, Default)]
 pub struct Expected {
     accounts: Vec<Account>,
+    keys: Vec<ApiKey>,
     source: &'static str,
 }
 
@@ -71,6 +74,10 @@ impl Expected {
     pub fn from_store(store: &Store) -> Result<Expected, StoreError> {
         let mut expected = Expected { source: "the store", ..Expected::default() };
         store.load_accounts(&mut |_, rows| expected.accounts.extend(rows))?;
+        let rows = store.meta()?.map(|meta| meta.api_keys).unwrap_or_default();
+        let not_understood =
+            || StoreError::Corrupt { table: "meta", key: 0, what: "an API key in it is not understood".into() };
+        expected.keys = Keyring::read_rows(&rows).ok_or_else(not_understood)?;
         Ok(expected)
     }
 
@@ -78,6 +85,7 @@ impl Expected {
     #[must_use]
     pub fn from_memory(core: &Core) -> Expected {
         let mut expected = Expected { source: "memory", ..Expected::default() };
+        expected.keys.extend(core.keyring().all().iter().map(|key| (***key).clone()));
         expected.accounts.extend((0..core.status().accounts).map_while(|no| core.account_row(AccountNo(no as u32))));
         expected
     }
@@ -173,6 +181,20 @@ impl Walk<'_> {
         }
     }
 
+    /// Keys are few: those that have not changed since they were stored must be what the journal says.
+    fn compare_keys(&mut self) {
+        let source = self.expected.source;
+        for (place, key) in self.expected.keys.iter().enumerate() {
+            let folded = self.fold.keys().get(place);
+            let is_newer = folded.is_some_and(|folded| folded.last_seq > key.last_seq.0);
+            let says = FoldedKey { hash: key.hash, is_revoked: key.revoked_at.is_some(), last_seq: key.last_seq.0 };
+            if !is_newer && folded != Some(&says) {
+                let id = format_id(IdKind::ApiKey, key.number);
+                self.report.problem(Some(key.last_seq), format!("{id}: {source} does not say what the journal does"));
+            }
+        }
+    }
+
     fn finish(&mut self) {
         self.report.entries = self.fold.entries;
         self.report.accounts = self.fold.accounts().len() as u64;
@@ -180,6 +202,7 @@ impl Walk<'_> {
             if let Err(what) = self.fold.check_sums() {
                 self.report.problem(Some(self.last), what);
             }
+            self.compare_keys();
             let met = self.report.compared;
             let source = self.expected.source;
             if met != self.expected.accounts.len() as u64 {

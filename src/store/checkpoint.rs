@@ -11,7 +11,7 @@ use super::packed::{DayRow, HoldRow, Packed, ResolutionRow, decode_chunk, encode
 use super::row::{ACCOUNT_BYTES, Body, decode_sums, encode_account, encode_lines, encode_meta, encode_sums};
 use super::tables::{ACCOUNTS, ACCOUNTS_PER_CHUNK, GL_DAYS, HOLD_BITS, HOLDS, META, OFFDATE_SUMS};
 use super::{Meta, OffDateKind, OffDateRow, ResolutionKind, Store, StoreError};
-use crate::domain::account::{Account, Side};
+use crate::domain::account::{Account, GlNo, Side};
 use crate::domain::apply::{Anchor, Mark};
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::{AccountNo, Seq};
@@ -147,7 +147,7 @@ impl Checkpoint<'_> {
     ///
     /// # Errors
     /// See the type.
-    pub fn gl_day(&mut self, day: Day, lines: &[GlTotals]) -> Result<(), StoreError> {
+    pub fn gl_day(&mut self, day: Day, lines: &BTreeMap<GlNo, GlTotals>) -> Result<(), StoreError> {
         self.writer.put(GL_DAYS, u128::from(day.0), encode_lines(lines))
     }
 

@@ -35,6 +35,8 @@ pub struct Meta {
     pub gl_keys: Vec<GlKey>,
     /// Accounts in the checkpoint: numbers 0 .. accounts.
     pub accounts: u32,
+    /// API keys by number, in the engine's own bytes.
+    pub api_keys: Vec<Box<[u8]>>,
 }
 
 /// One closing or re-opening of periods.

@@ -7,7 +7,7 @@ use super::packed::{HoldRow, Packed, ResolutionRow, decode_chunk};
 use super::row::{ACCOUNT_BYTES, corrupt, decode_account, decode_lines, decode_meta};
 use super::tables::{ACCOUNTS, ACCOUNTS_PER_CHUNK, GL_DAYS, META};
 use super::{Meta, OffDateRow, ResolutionKind, Store, StoreError};
-use crate::domain::account::Account;
+use crate::domain::account::{Account, GlNo};
 use crate::domain::apply::Anchor;
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::Seq;
@@ -62,7 +62,7 @@ impl Store {
     ///
     /// # Errors
     /// See above.
-    pub fn load_gl_days(&self, give: &mut dyn FnMut(Day, Vec<GlTotals>)) -> Result<(), StoreError> {
+    pub fn load_gl_days(&self, give: &mut dyn FnMut(Day, Vec<(GlNo, GlTotals)>)) -> Result<(), StoreError> {
         let reader = self.reader()?;
         for key in reader.keys_down(GL_DAYS, u128::from(u16::MAX)) {
             let key = key?;

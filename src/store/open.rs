@@ -12,7 +12,7 @@ use super::keys::{ChunkCache, Segments, chunk_cache, load_segments};
 use super::row::Body;
 use super::tables::FORMATS;
 use crate::config::RESOLUTION_CACHE_BYTES;
-use crate::disk::Disk;
+use crate::disk::{Disk, Guarded};
 
 /// Why the store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     /// `None` only while it is opened again after a failure. Guards the handle: transactions outlive it.
-    pub(super) db: RwLock<Option<Database>>,
+    pub(super) db: RwLock<Option<Guarded<Database>>>,
     /// Key tables by age. Guards the list only: readers clone the `Arc` and let go, writers swap it
     /// after their commit. Never held over a disk access.
     pub(super) segments: RwLock<Arc<Segments>>,
@@ -108,7 +108,7 @@ impl Store {
         reader.require(FORMATS, 0, |body| body.is_empty().then_some(()))?;
         let segments = load_segments(&reader)?;
         Ok(Store {
-            db: RwLock::new(Some(db)),
+            db: RwLock::new(Some(Guarded::new(super::STORE_FILE, db))),
             segments: RwLock::new(Arc::new(segments)),
             chunks: chunk_cache(chunk_bytes as u64),
             resolutions: resolution_cache(RESOLUTION_CACHE_BYTES),
@@ -125,10 +125,7 @@ impl Store {
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         let old = db.take();
         // First the old one lets go of the file: two of them must never write.
-        guarded(|| {
-            drop(old);
-            Ok(())
-        })?;
+        drop(old);
         let again = Store::open(disk, name, cache_bytes)?;
         *db = again.db.into_inner().unwrap_or_else(PoisonError::into_inner);
         let segments = again.segments.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,8 @@
 
 use super::StoreError;
 use super::tables::{FORMAT, Table};
+use std::collections::BTreeMap;
+
 use crate::domain::account::{Account, AccountType, BalanceRule, GlNo, Status};
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{Moment, Seq};
@@ -253,7 +255,8 @@ pub(super) fn decode_account(row: &[u8]) -> Option<Account> {
 /// Journal id (8), chain hash (32); then varints: checkpoint and chain seq, moment (8 bytes), business
 /// date, closed through, accounts; count and rows of period events (seq, moment, through, has a
 /// reason, reason); count and rows of day runs (day, first seq); count and rows of ledger lines
-/// (currency, code, type).
+/// (currency, code, type); count and rows of API keys (length, bytes), left out when there are none, as
+/// in stores from before there were any.
 pub(super) fn encode_meta(meta: &Meta) -> Body {
     let mut body = Body::with_capacity(256);
     body.put(&meta.journal_id.to_le_bytes());
@@ -282,6 +285,13 @@ pub(super) fn encode_meta(meta: &Meta) -> Body {
         body.put(&[key.currency.0]);
         body.put_varint(u64::from(key.code));
         body.put(&[key.account_type as u8]);
+    }
+    if !meta.api_keys.is_empty() {
+        body.put_varint(meta.api_keys.len() as u64);
+        for row in &meta.api_keys {
+            body.put_varint(row.len() as u64);
+            body.put(row);
+        }
     }
     body
 }
@@ -321,6 +331,13 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
             account_type: AccountType::from_number(account_type)?,
         });
     }
+    let mut api_keys = Vec::new();
+    if !fields.is_empty() {
+        for _ in 0..fields.varint()? {
+            let length = fields.narrow()?;
+            api_keys.push(fields.take(length)?.into());
+        }
+    }
     fields.end()?;
     Some(Meta {
         journal_id,
@@ -334,25 +351,32 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
         day_runs,
         gl_keys,
         accounts,
+        api_keys,
     })
 }
 
 /// One pair of totals per line of the general ledger.
-pub(super) fn encode_lines(lines: &[GlTotals]) -> Body {
+pub(super) fn encode_lines(lines: &BTreeMap<GlNo, GlTotals>) -> Body {
     let mut body = Body::with_capacity(lines.len() * 16);
-    for line in lines {
-        body.put_wide(line.debits);
-        body.put_wide(line.credits);
+    let mut next = 0;
+    for (gl, totals) in lines {
+        body.put_varint(u64::from(gl.0) - next);
+        body.put_wide(totals.debits);
+        body.put_wide(totals.credits);
+        next = u64::from(gl.0) + 1;
     }
     body
 }
 
 /// What [`encode_lines`] wrote.
-pub(super) fn decode_lines(body: &[u8]) -> Option<Vec<GlTotals>> {
+pub(super) fn decode_lines(body: &[u8]) -> Option<Vec<(GlNo, GlTotals)>> {
     let mut fields = Fields::new(body);
     let mut lines = Vec::new();
+    let mut next = 0u32;
     while !fields.is_empty() {
-        lines.push(GlTotals { debits: fields.wide()?, credits: fields.wide()? });
+        let gl = next.checked_add(fields.narrow()?)?;
+        lines.push((GlNo(gl), GlTotals { debits: fields.wide()?, credits: fields.wide()? }));
+        next = gl.checked_add(1)?;
     }
     Some(lines)
 }

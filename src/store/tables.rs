@@ -16,7 +16,7 @@
 //! | `offdates` (chained) | account << 80 \| effective << 64 \| seq >> 12 | rows by seq: low bits · 2 + side, booked, amount |
 //! | `offdate_sums` (chained) | account << 1 \| kind | rows by day: day, debits, credits |
 //! | `offdate_days` (chained) | effective << 64 \| seq >> 12 | seqs: low bits |
-//! | `gl_days` (chained) | day | one pair per line: debits, credits |
+//! | `gl_days` (chained) | day | by line, ascending: lines left out before it, debits, credits |
 //! | `key_heads` (chained) | kind << 64 \| segment | newest moment (8), blocks of the filter, first hash of each chunk (16 each) |
 //! | `key_rows` | kind << 96 \| segment << 32 \| chunk | 1 ..= 2,700 rows: hash of 16 bytes, seq of 8 |
 //! | `key_filters` | kind << 96 \| segment << 32 \| piece | 65,024 bytes of the filter, the last piece shorter |
@@ -27,7 +27,9 @@ use redb::TableDefinition;
 
 /// Version of the file and of every value. A change of any format above is a new version: the store
 /// is disposable, so an old one is deleted and rebuilt, never migrated.
-pub(super) const FORMAT: u8 = 2;
+///
+/// 2: `gl_days` leaves lines without postings out. 3: `marks`.
+pub(super) const FORMAT: u8 = 3;
 
 /// Greatest length of a stored value, bytes. redb rounds values up to a power of two with the page's
 /// own header: 65,300 costs 1.0 times its length, 65,536 costs twice.

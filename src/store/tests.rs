@@ -203,6 +203,7 @@ fn meta(accounts: u32) -> Meta {
         day_runs: vec![(Day(20_000), Seq(1)), (Day(20_001), Seq(9_000))],
         gl_keys: vec![GlKey { currency: Currency::INR, code: 1_001, account_type: AccountType::Asset }],
         accounts,
+        api_keys: Vec::new(),
     }
 }
 
@@ -227,13 +228,18 @@ fn write_sample(store: &Store) {
         .collect();
     checkpoint.offdates(&offdates).unwrap();
     for day in 0..4u16 {
-        checkpoint.gl_day(Day(20_000 + day * 3), &[GlTotals { debits: u128::MAX, credits: u128::from(day) }]).unwrap();
+        checkpoint.gl_day(Day(20_000 + day * 3), &line(1, u128::MAX, u128::from(day))).unwrap();
     }
     checkpoint.meta(&meta(1_250)).unwrap();
     checkpoint.commit().unwrap();
     store.write_key_table(Seq(1), KeyKind::Idempotency, &keys(0..3_000), Moment(10)).unwrap();
     store.write_key_table(Seq(5_000), KeyKind::Idempotency, &keys(3_000..3_100), Moment(20)).unwrap();
     store.write_key_table(Seq(1), KeyKind::External, &keys(9_000..9_050), Moment(10)).unwrap();
+}
+
+/// One line of the general ledger.
+fn line(gl: u32, debits: u128, credits: u128) -> BTreeMap<GlNo, GlTotals> {
+    BTreeMap::from([(GlNo(gl), GlTotals { debits, credits })])
 }
 
 /// Every question that the flipped-bit test asks; each answer as text.
@@ -522,17 +528,20 @@ fn fixture(version: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "data", "store", version, "store.redb"].iter().collect()
 }
 
-/// Version 1 had no marks: what it wrote is not read wrongly but built anew from the journal.
+/// What an older version wrote is not read wrongly but built anew from the journal.
 #[test]
-fn a_store_of_version_1_is_refused_by_its_number() {
-    let error = MemoryFile::of(std::fs::read(fixture("v1")).unwrap()).open().map(|_| ()).unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 1 }) && error.wants_rebuild(), "{error:?}");
+fn stores_of_older_versions_are_refused_by_their_numbers() {
+    for (version, number) in [("v1", 1), ("v2", 2)] {
+        let error = MemoryFile::of(std::fs::read(fixture(version)).unwrap()).open().map(|_| ()).unwrap_err();
+        assert!(matches!(error, StoreError::Format { found } if found == number), "{error:?}");
+        assert!(error.wants_rebuild());
+    }
 }
 
-/// `data/store/v2/` holds a store as version 2 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
+/// `data/store/v3/` holds a store as version 3 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
 #[test]
-fn a_store_of_version_2_still_opens() {
-    let path = fixture("v2");
+fn a_store_of_version_3_still_opens() {
+    let path = fixture("v3");
     let made = MemoryFile::default();
     let store = made.open().unwrap();
     write_sample(&store);
@@ -546,6 +555,18 @@ fn a_store_of_version_2_still_opens() {
     for ((what, ask), expected) in QUESTIONS.iter().zip(&expected) {
         assert_eq!(ask(&store).unwrap(), *expected, "{what}");
     }
+}
+
+#[test]
+fn api_keys_of_a_checkpoint_come_back() {
+    let api_keys = vec![Box::from([1u8, 2].as_slice()), Box::from([].as_slice()), Box::from([7; 200].as_slice())];
+    let with_keys = Meta { api_keys, ..meta(3) };
+    let file = MemoryFile::default();
+    let store = file.open().unwrap();
+    let mut checkpoint = store.begin().unwrap();
+    checkpoint.meta(&with_keys).unwrap();
+    checkpoint.commit().unwrap();
+    assert_eq!(store.meta().unwrap(), Some(with_keys));
 }
 
 #[test]
@@ -753,12 +774,15 @@ proptest! {
 
     #[test]
     fn ledger_days_and_meta_round_trip(
-        days in prop::collection::btree_map(any::<u16>(), prop::collection::vec(any::<(u128, u128)>(), 0..5), 0..8),
+        days in prop::collection::btree_map(
+            any::<u16>(), prop::collection::btree_map(any::<u32>(), any::<(u128, u128)>(), 0..5), 0..8,
+        ),
         code in any::<u32>(), closed in any::<Option<u16>>(), moment in any::<i64>(), reason in any::<Option<String>>(),
     ) {
         let store = MemoryFile::default().open().unwrap();
-        let days: BTreeMap<Day, Vec<GlTotals>> = days.into_iter()
-            .map(|(day, lines)| (Day(day), lines.into_iter().map(|(debits, credits)| GlTotals { debits, credits }).collect()))
+        let totals = |(gl, (debits, credits))| (GlNo(gl), GlTotals { debits, credits });
+        let days: BTreeMap<Day, BTreeMap<GlNo, GlTotals>> = days.into_iter()
+            .map(|(day, lines): (u16, BTreeMap<u32, (u128, u128)>)| (Day(day), lines.into_iter().map(totals).collect()))
             .collect();
         let mut kept = meta(0);
         kept.closed_through = closed.map(Day);
@@ -772,7 +796,7 @@ proptest! {
         checkpoint.meta(&kept).unwrap();
         checkpoint.commit().unwrap();
         let mut loaded = BTreeMap::new();
-        store.load_gl_days(&mut |day, lines| { loaded.insert(day, lines); }).unwrap();
+        store.load_gl_days(&mut |day, lines| { loaded.insert(day, lines.into_iter().collect()); }).unwrap();
         prop_assert_eq!(loaded, days);
         prop_assert_eq!(store.meta().unwrap(), Some(kept));
     }

@@ -36,12 +36,12 @@ fn a_thousand_concurrent_requests_with_one_key_post_once() {
     let mut client = server.client().unwrap();
     let pair = open_pair(&mut client);
     let body = transfer(&pair, "12.34");
-    let address = server.address;
+    let door = &server.door();
     let answers: Vec<Answer> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut clients: Vec<Client> = (0..125).map(|_| Client::connect(address).unwrap()).collect();
+                    let mut clients: Vec<Client> = (0..125).map(|_| Client::through(door).unwrap()).collect();
                     let request = Request::post("/v1/transfers", Some("the-one"), body.as_str());
                     for client in &mut clients {
                         client.send(&request).expect("the server reads");
@@ -140,12 +140,12 @@ fn no_read_under_a_slow_disk_shows_what_a_kill_9_undoes() {
     let mut waited_ms_max: f64 = 0.0;
     for round in 0..4 {
         let before = debits(&mut server.client().unwrap(), &pair[0]).0;
-        let address = server.address;
+        let door = &server.door();
         let (seen, shown) = std::thread::scope(|scope| {
             for writer in 0..6 {
                 let pair = &pair;
                 scope.spawn(move || {
-                    let Ok(mut client) = Client::connect(address) else { return };
+                    let Ok(mut client) = Client::through(door) else { return };
                     for n in 0..1_000 {
                         let key = format!("{round}-{writer}-{n}");
                         let request = Request::post("/v1/transfers", Some(&key), transfer(pair, "1.00"));

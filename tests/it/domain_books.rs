@@ -31,7 +31,7 @@ pub fn jpy() -> Currency {
 
 /// Nothing is closed, it is some moment of [`TODAY`].
 pub fn rules() -> Rules {
-    Rules { now: Moment(1_728_000_000_000_000), business_date: TODAY, closed_through: None }
+    Rules { now: Moment(1_728_000_000_000_000), business_date: TODAY, closed_through: None, amount_limit: None }
 }
 
 /// An open, empty asset account without a balance rule.

@@ -10,8 +10,10 @@ use munim::domain::ids::Seq;
 use munim::engine::clock::SystemTimeSource;
 use munim::engine::view::Unavailable;
 use munim::engine::{Engine, EngineOptions};
+use munim::http::gateway::token::Tokens;
 use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
-use munim::http::{Books, Edge};
+use munim::http::peer::Peer;
+use munim::http::{Books, Edge, EdgeOptions};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -33,6 +35,14 @@ impl Exporter for Content {
         sender.try_send(Ok(part)).expect("there is room for one part");
         Ok((Seq(7), receiver))
     }
+}
+
+/// An engine with somebody content beside it.
+pub fn books_of(engine: &Arc<Engine>) -> Books {
+    let content = Arc::new(Content);
+    // The same after a restart, as in a data folder.
+    let tokens = Tokens::new([7; 32]);
+    Books { engine: Arc::clone(engine), verifier: Arc::clone(&content) as _, exporter: content, tokens }
 }
 
 /// Books, and the edge before them.
@@ -79,23 +89,32 @@ impl Server {
         Server::over(folder)
     }
 
-    fn over(folder: tempfile::TempDir) -> Server {
-        let mut options = EngineOptions::default();
-        options.journal.segment_bytes = 4 << 20;
-        Server::with(folder, &options, |disk| disk)
+    /// A server of an operator who decided otherwise.
+    pub fn with(options: &EdgeOptions) -> Server {
+        Server::over_with(tempfile::tempdir().expect("a folder"), options)
     }
 
-    /// With other options, over a disk that is wrapped.
-    pub fn with(
+    fn over(folder: tempfile::TempDir) -> Server {
+        Server::over_with(folder, &EdgeOptions::default())
+    }
+
+    fn over_with(folder: tempfile::TempDir, edge_options: &EdgeOptions) -> Server {
+        let mut options = EngineOptions::default();
+        options.journal.segment_bytes = 4 << 20;
+        Server::on(folder, &options, edge_options, |disk| disk)
+    }
+
+    /// Books set up otherwise, over a disk that is wrapped.
+    pub fn on(
         folder: tempfile::TempDir,
         options: &EngineOptions,
+        edge_options: &EdgeOptions,
         wrap: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>,
     ) -> Server {
         let disk = wrap(Arc::new(FolderDisk::open(folder.path()).expect("the folder is free")));
         let engine = Engine::start(&disk, options, Box::new(SystemTimeSource::default())).expect("the books open");
-        let edge = Edge::new();
-        let content = Arc::new(Content);
-        edge.open(Books { engine: Arc::clone(&engine), verifier: Arc::clone(&content) as _, exporter: content });
+        let edge = Edge::with(edge_options);
+        edge.open(books_of(&engine));
         Server { edge, engine: Some(engine), folder: Some(folder) }
     }
 
@@ -109,24 +128,37 @@ impl Server {
         self.folder.take().expect("a server that runs has its folder")
     }
 
-    /// The engine behind it.
+    /// The books themselves.
     pub fn engine(&self) -> &Arc<Engine> {
-        self.engine.as_ref().expect("it runs")
+        self.engine.as_ref().expect("the server runs")
     }
 
-    /// Sends anything.
+    /// Sends anything, as a process of this machine.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Said {
+        self.send_from(&Arc::new(Peer::local()), method, path, headers, body).await
+    }
+
+    /// Sends anything, as anybody.
+    pub async fn send_from(
+        &self,
+        peer: &Arc<Peer>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Said {
         let mut request = Request::builder().method(method.parse::<Method>().expect("a method")).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).expect("a request");
-        let (head, body) = Arc::clone(&self.edge).handle(request).await.into_parts();
+        let (head, body) = Arc::clone(&self.edge).handle(request, peer).await.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         let said = Said { status: head.status, headers: head.headers, body };
         assert!(said.header("request-id").starts_with("req_"), "every answer has its request's id");
         assert!(said.header("server-timing").contains("total;dur="), "every answer accounts for its time");
         assert_ne!(said.status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {:?}", said.body);
+        crate::described::check(method, path, &said);
         said
     }
 

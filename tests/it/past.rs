@@ -11,6 +11,8 @@ use munim::engine::EngineOptions;
 use munim::engine::history::Reach;
 use munim::engine::statement::StatementQuery;
 
+use munim::http::EdgeOptions;
+
 use crate::http_edge::{Said, Server};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -178,7 +180,7 @@ async fn an_account_at_an_instant_is_as_it_was_recorded_then() {
 async fn status_counts_nothing_that_is_not_durable() {
     let folder = tempfile::tempdir().expect("a folder");
     let slow = |disk| -> Arc<dyn munim::disk::Disk> { Arc::new(DelayDisk::over(disk, Duration::from_millis(150))) };
-    let server = Server::with(folder, &EngineOptions::default(), slow);
+    let server = Server::on(folder, &EngineOptions::default(), &EdgeOptions::default(), slow);
     let is_done = std::cell::Cell::new(false);
     let open = async {
         let said = server.post("/v1/accounts", "a", r#"{"currency":"INR","type":"asset"}"#).await;

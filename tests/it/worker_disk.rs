@@ -9,6 +9,8 @@ use munim::disk::{Ahead, Disk};
 use munim::engine::EngineOptions;
 use redb::StorageBackend;
 
+use munim::http::EdgeOptions;
+
 use crate::http_edge::Server;
 
 /// A disk that counts the reads of one thread.
@@ -131,7 +133,7 @@ fn transfer(number: usize) -> String {
 #[tokio::test]
 async fn an_async_worker_never_reads_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::with(folder, &options(), |disk| disk);
+    let server = Server::on(folder, &options(), &EdgeOptions::default(), |disk| disk);
     let a = server.open_account("A", "").await;
     server.open_account("B", "").await;
     let held = transfer(0).replace('}', r#","pending":true}"#);
@@ -147,8 +149,10 @@ async fn an_async_worker_never_reads_a_file() {
     }
     let folder = server.stop();
     let watch = Arc::new(Watch { worker: std::thread::current().id(), reads: AtomicUsize::new(0) });
-    let server = Server::with(folder, &options(), |below| Arc::new(Watched { below, watch: Arc::clone(&watch) }));
-    assert!(server.engine().status().await.value.segments > 2, "most of it lies in sealed segments");
+    let server = Server::on(folder, &options(), &EdgeOptions::default(), |below| {
+        Arc::new(Watched { below, watch: Arc::clone(&watch) })
+    });
+    assert!(server.engine().status().segments > 2, "most of it lies in sealed segments");
     let opened = watch.reads.swap(0, Ordering::SeqCst);
     assert!(opened > 0, "the watch sees what the opening reads");
     let day = server.get("/v1/status").await.json()["business_date"].as_str().expect("a date").to_owned();

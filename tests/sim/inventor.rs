@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use munim::engine::clock::TimeSource;
 
 use super::disk::Dice;
-use super::model::{Ask, Item, Model, NewAccount, NewTransfer, Pairs, Texts};
+use super::model::{Ask, Item, KeyAsk, Model, NewAccount, NewTransfer, Pairs, Texts};
 
 /// Idempotency keys in use.
 pub const KEYS: u8 = 40;
@@ -112,7 +112,8 @@ impl Inventor {
             return Ask::Open(self.account());
         }
         match self.dice.below(100) {
-            0..45 => Ask::Transfer(self.transfer(accounts, today)),
+            0..41 => Ask::Transfer(self.transfer(accounts, today)),
+            41..45 => Ask::Key(self.key_ask(model)),
             45..62 => {
                 let items = (0..=self.dice.below(12)).map(|_| self.item(model, accounts, today)).collect();
                 Ask::Batch { atomic: self.dice.chance(40), minimal: self.dice.chance(30), items }
@@ -125,6 +126,26 @@ impl Inventor {
             94..97 => Ask::Reopen(today.saturating_sub(self.dice.below(7) as u16), "an audit".to_owned()),
             97 => Ask::AcceptClock,
             _ => Ask::Open(self.account()),
+        }
+    }
+
+    fn key_ask(&mut self, model: &Model) -> KeyAsk {
+        let keys = model.keys().len() as u64;
+        let hash = self.dice.below(250) as u8;
+        let number = 1 + self.dice.below(keys + 1);
+        match self.dice.below(8) {
+            0..3 => KeyAsk::Make {
+                role: [0, 3, 4, 4][self.dice.below(4) as usize],
+                is_all: self.dice.chance(70),
+                expires: self
+                    .dice
+                    .chance(40)
+                    .then(|| model.last_moment() + [-1, 60_000_000, DAY][self.dice.below(3) as usize]),
+                hash,
+            },
+            3..5 => KeyAsk::Rotate { number, hash, overlap: [0, 1, HOUR][self.dice.below(3) as usize] },
+            5 | 6 => KeyAsk::Revoke(number),
+            _ => KeyAsk::Note(u32::from(hash)),
         }
     }
 

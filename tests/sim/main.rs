@@ -10,6 +10,7 @@ mod faults;
 mod history;
 mod inventor;
 mod journal;
+mod meddler;
 mod model;
 mod reading;
 mod rot;

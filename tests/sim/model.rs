@@ -4,6 +4,7 @@
 //! time it is, it says for every command what the books must answer, down to seq and moment; the
 //! driver compares. After a crash the driver cuts the list where the journal ends, and goes on.
 
+mod access;
 mod decide;
 
 use std::collections::BTreeMap;
@@ -75,6 +76,41 @@ pub enum Ask {
     Close(u16),
     Reopen(u16, String),
     AcceptClock,
+    Key(KeyAsk),
+}
+
+/// A command about API keys. Roles by number; a hash is one byte, repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyAsk {
+    Make {
+        role: u8,
+        is_all: bool,
+        expires: Option<i64>,
+        hash: u8,
+    },
+    Rotate {
+        number: u64,
+        hash: u8,
+        overlap: i64,
+    },
+    Revoke(u64),
+    /// A refusal to note, with so many before it.
+    Note(u32),
+}
+
+/// What a key looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySaid {
+    pub number: u64,
+    pub role: u8,
+    pub is_all: bool,
+    pub expires: Option<i64>,
+    pub hash: u8,
+    pub old: Option<(u8, i64)>,
+    pub made: i64,
+    pub rotated: Option<i64>,
+    pub revoked: Option<i64>,
+    pub last_seq: u64,
 }
 
 /// Who asks, and when.
@@ -150,6 +186,8 @@ pub enum Said {
         reason: Option<String>,
     },
     Clock,
+    Key(Box<KeySaid>, bool),
+    Noted,
     Refused(No),
     BatchRefused(Vec<(u32, No)>),
     /// Of a dry run, only whether it would have been done.
@@ -195,10 +233,20 @@ pub struct Move {
 pub enum Fact {
     Money(Move),
     Opened(u32, NewAccount),
-    Changed { account: u32, status: u8, name: Option<String>, pairs: Pairs },
-    Period { through: Option<u16>, reason: Option<String> },
+    Changed {
+        account: u32,
+        status: u8,
+        name: Option<String>,
+        pairs: Pairs,
+    },
+    Period {
+        through: Option<u16>,
+        reason: Option<String>,
+    },
     Day(u16),
     Clock,
+    /// A command about keys that was done; for a rotation, until when the old token is good.
+    Key(KeyAsk, i64),
     Refusal,
 }
 

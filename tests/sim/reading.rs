@@ -12,7 +12,7 @@ use munim::engine::view::{AccountFilter, TransferFilter, TransferScope};
 
 use super::driver::Run;
 use super::model::{Model, Posting};
-use super::speak::{from_account, from_transfer};
+use super::speak::{from_account, from_key, from_transfer};
 
 /// One random read.
 pub fn read_one(run: &mut Run, core: &Arc<Core>) {
@@ -53,6 +53,8 @@ pub fn read_all(run: &mut Run, core: &Arc<Core>) {
     trial_balance(run, core, u16::MAX);
     trial_balance(run, core, today.saturating_sub(1));
     external_ids(run, core);
+    let keys: Vec<_> = core.keyring().all().iter().map(|key| from_key(key)).collect();
+    assert_eq!(keys, run.model.keys());
     accounts_list(run, core, 3);
     let closed = run.model.closed_through();
     assert_eq!(core.business_date().0, today);

@@ -1,17 +1,18 @@
 //! Between the model's plain words and the engine's types.
 #![allow(clippy::ref_option, reason = "commands keep plain optional texts")]
 
+use munim::domain::access::{ApiKey, KeyLimits, KeyTerms, Role, SCOPE_ALL};
 use munim::domain::account::{AccountType, BalanceRule, Status};
 use munim::domain::entry::{AccountCold, TransferCold};
-use munim::domain::ids::{AccountNo, Seq};
+use munim::domain::ids::{AccountNo, Moment, Seq};
 use munim::domain::money::{Currency, Decimal};
 use munim::domain::reject::Reject;
 use munim::domain::time::Day;
 use munim::domain::transfer::{AccountRef, HoldTerms, NewTransfer};
-use munim::engine::command::{AccountChange, Batch, BatchItem, Command, NewAccount};
+use munim::engine::command::{AccountChange, Batch, BatchItem, Command, NewAccount, NewApiKey};
 use munim::engine::view::{AccountView, BatchReply, Reply, TransferView};
 
-use super::model::{self, AccountSaid, Ask, BatchSaid, Item, Pairs, Said, Texts, TransferSaid};
+use super::model::{self, AccountSaid, Ask, BatchSaid, Item, KeyAsk, KeySaid, Pairs, Said, Texts, TransferSaid};
 
 fn boxed(text: &Option<String>) -> Option<Box<str>> {
     text.as_deref().map(Into::into)
@@ -91,6 +92,47 @@ pub fn to_command(ask: &Ask) -> Command {
             Command::ReopenPeriod { through: Day(*through), reason: reason.as_str().into() }
         }
         Ask::AcceptClock => Command::AcceptClock,
+        Ask::Key(ask) => key_command(*ask),
+    }
+}
+
+fn key_command(ask: KeyAsk) -> Command {
+    match ask {
+        KeyAsk::Make { role, is_all, expires, hash } => {
+            let terms = KeyTerms {
+                name: format!("key {hash}").into(),
+                role: Role::from_number(role).expect("a known role"),
+                scopes: vec![if is_all { SCOPE_ALL.into() } else { "accounts:read".into() }],
+                amount_limit: is_all.then_some(u64::from(hash)),
+                limits: KeyLimits { rate_per_s: u32::from(hash), burst: 1, concurrency: 0 },
+                expires_at: expires.map(Moment),
+                certificate: (!is_all).then_some([hash; 32]),
+            };
+            Command::MakeApiKey(Box::new(NewApiKey { terms, hash: [hash; 32] }))
+        }
+        KeyAsk::Rotate { number, hash, overlap } => {
+            Command::RotateApiKey { number, hash: [hash; 32], overlap_us: overlap }
+        }
+        KeyAsk::Revoke(number) => Command::RevokeApiKey { number },
+        KeyAsk::Note(suppressed) => {
+            Command::NoteRefusal { operation: "close_period".into(), code: "forbidden".into(), suppressed }
+        }
+    }
+}
+
+/// An API key in plain words.
+pub fn from_key(key: &ApiKey) -> KeySaid {
+    KeySaid {
+        number: key.number,
+        role: key.terms.role as u8,
+        is_all: key.terms.scopes.iter().any(|scope| &**scope == SCOPE_ALL),
+        expires: key.terms.expires_at.map(|at| at.0),
+        hash: key.hash[31],
+        old: key.old.map(|(hash, until)| (hash[31], until.0)),
+        made: key.made_at.0,
+        rotated: key.rotated_at.map(|at| at.0),
+        revoked: key.revoked_at.map(|at| at.0),
+        last_seq: key.last_seq.0,
     }
 }
 
@@ -198,5 +240,7 @@ pub fn from_reply(reply: &Reply, dry: bool) -> Said {
             }
         }
         Reply::ClockAccepted => Said::Clock,
+        Reply::ApiKey { key, created } => Said::Key(Box::new(from_key(key)), *created),
+        Reply::Noted => Said::Noted,
     }
 }

@@ -3,12 +3,16 @@
 //! Promise: every figure names what it was measured on and stands beside its floor; a run with an
 //! unexpected answer ends with exit status 1, one that could not run with 3.
 
+mod connections;
+mod credentials;
 mod epoll;
+mod facts;
 mod floor;
 mod load;
 mod machine;
 mod recovery;
 mod report;
+mod restarts;
 mod scenario;
 mod server;
 mod setup;
@@ -16,6 +20,7 @@ mod shape;
 mod source;
 #[cfg(test)]
 mod stub;
+mod successor;
 mod wire;
 
 use std::io::{self, Write};
@@ -26,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
+use connections::ConnectionsKind;
 use load::Pace;
 use shape::Shape;
 use source::Reply;
@@ -45,6 +51,10 @@ pub enum BenchKind {
     Overload,
     /// Load, kill -9, start again, verify.
     Recovery,
+    /// What connections cost that are idle, or slow on purpose.
+    Connections,
+    /// Restarts under load, the socket handed on: nothing may fail.
+    Restarts,
     /// An HTTP echo by our accept loop, and append + fdatasync.
     Floor,
     /// The echo itself.
@@ -61,6 +71,8 @@ impl BenchKind {
             BenchKind::Mixed => "mixed",
             BenchKind::Overload => "overload",
             BenchKind::Recovery => "recovery",
+            BenchKind::Connections => "connections",
+            BenchKind::Restarts => "restarts",
             BenchKind::Floor => "floor",
             BenchKind::FloorServer => "floor-server",
         }
@@ -73,9 +85,15 @@ pub struct BenchArgs {
     /// What to measure.
     #[arg(value_enum)]
     pub kind: BenchKind,
+    /// Which, for `connections`.
+    #[arg(value_enum)]
+    pub which: Option<ConnectionsKind>,
     /// Measure this server (http://host:port) instead of starting one.
     #[arg(long, conflicts_with = "server_arg")]
     pub url: Option<String>,
+    /// File with the bearer key for --url, one line.
+    #[arg(long, requires = "url", value_name = "FILE", env = "MUNIM_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
     /// Process of the server at --url, for its memory and processor time.
     #[arg(long, requires = "url")]
     pub server_pid: Option<u32>,
@@ -85,9 +103,12 @@ pub struct BenchArgs {
     /// One more argument for the server that is started, as --server-arg=--shards=1; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub server_arg: Vec<String>,
-    /// Connections [default: 64; batch: 4; overload: 2000].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4000))]
+    /// Connections [default: 64; batch: 4; overload: 2000; restarts: 200; connections idle: 10,000].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub connections: Option<u32>,
+    /// How often `restarts` restarts.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub restarts: u32,
     /// Connections that send batches in `mixed`.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub batch_connections: u32,
@@ -201,21 +222,31 @@ impl BenchError {
 /// Runs the bench. Exit status: 0 well, 1 an answer was not as it should be, 2 wrong use, 3 could not run.
 #[must_use]
 pub fn run(args: BenchArgs) -> ExitCode {
-    let json = args.json;
-    let outcome = args.check().and_then(|()| match args.kind {
-        BenchKind::FloorServer => floor::serve_echo(args.listen).map(|()| None),
-        BenchKind::Recovery => recovery::run(&args).map(Some),
-        _ => scenario::run(&args).map(Some),
+    // Best effort: who has fewer files than connections is told by the connection that fails.
+    let _ = super::process_limits::raise_open_files();
+    let said = |bad: bool, text: String| Some((bad, text));
+    let of_report = |report: report::Report| {
+        said(report.is_bad(), if args.json { format!("{:#}\n", report.to_json()) } else { report.to_table() })
+    };
+    let of_facts = |facts: facts::Facts| {
+        said(facts.is_bad(), if args.json { format!("{:#}\n", facts.to_json()) } else { facts.to_table() })
+    };
+    let outcome = args.check().and_then(|()| match (args.kind, args.which) {
+        (BenchKind::FloorServer, _) => floor::serve_echo(args.listen).map(|()| None),
+        (BenchKind::Recovery, _) => recovery::run(&args).map(of_report),
+        (BenchKind::Restarts, _) => restarts::run(&args).map(of_facts),
+        (BenchKind::Connections, Some(which)) => connections::run(&args, which).map(of_facts),
+        (BenchKind::Connections, None) => Err(BenchError::Usage("say which: connections idle, connections slow")),
+        _ => scenario::run(&args).map(of_report),
     });
     match outcome {
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(report)) => {
-            let text = if json { format!("{:#}\n", report.to_json()) } else { report.to_table() };
+        Ok(Some((is_bad, text))) => {
             if let Err(error) = io::stdout().write_all(text.as_bytes()) {
                 eprintln!("could not write the report: {error}");
                 return ExitCode::from(3);
             }
-            if report.is_bad() { ExitCode::from(1) } else { ExitCode::SUCCESS }
+            if is_bad { ExitCode::from(1) } else { ExitCode::SUCCESS }
         }
         Err(error) => {
             let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();

@@ -9,6 +9,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::credentials;
 use super::load::{self, Group, Pace, Setting, Until};
 use super::machine::{Machine, allocated_bytes, filesystem_of};
 use super::report::{RecoveryFigures, Report};
@@ -83,7 +84,8 @@ fn last_of(run: TransferRun) -> u64 {
 
 fn is_there(server: &ServerProcess, transfer: u64) -> Result<bool, BenchError> {
     let id = format_id(IdKind::Transfer, transfer);
-    let request = format!("GET /v1/transfers/{id} HTTP/1.1\r\nhost: munim\r\nconnection: close\r\n\r\n");
+    let key = credentials::line();
+    let request = format!("GET /v1/transfers/{id} HTTP/1.1\r\nhost: munim\r\n{key}connection: close\r\n\r\n");
     let (status, _) = ask(server.addr(), request.as_bytes(), Duration::from_secs(10))
         .map_err(|source| BenchError::io("read a transfer after recovery", source))?;
     Ok(status == 200)

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::credentials;
 use super::floor::measure_disk;
 use super::load::{self, Group, Outcome, Pace, Setting, Source, Until};
 use super::machine::{Machine, allocated_bytes, filesystem_of, resident_bytes};
@@ -57,6 +58,9 @@ pub fn run(args: &BenchArgs) -> Result<Report, BenchError> {
     match &args.url {
         Some(url) => {
             let addr = address_of(url)?;
+            if let Some(path) = &args.key_file {
+                credentials::read(path)?;
+            }
             wait_ready(addr, Instant::now(), READY_TIME)?;
             bench.measure(addr, args.server_pid, None, &mut report)?;
         }

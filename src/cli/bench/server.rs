@@ -16,8 +16,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::BenchError;
+use super::super::keys::files::ADMIN_FILE;
 use super::wire::ask;
+use super::{BenchError, credentials};
 
 /// How long a process may take to say where it listens: recovery of a large journal included.
 const START_TIME: Duration = Duration::from_secs(120);
@@ -74,7 +75,9 @@ impl ServerProcess {
         let mut args: Vec<OsString> = vec!["serve".into(), "--data".into(), data.into()];
         args.extend(["--listen".into(), "127.0.0.1:0".into()]);
         args.extend(extra.iter().map(OsString::from));
-        Self::start(args)
+        let server = Self::start(args)?;
+        credentials::read(&data.join(ADMIN_FILE))?;
+        Ok(server)
     }
 
     /// Where it listens.
@@ -117,7 +120,10 @@ impl Drop for ServerProcess {
 
 /// Asks the kernel to kill this process when the thread that started it ends: a generator that is
 /// interrupted must not leave a server behind.
-fn die_with_the_parent() -> io::Result<()> {
+///
+/// # Errors
+/// The kernel does not know how.
+pub fn die_with_the_parent() -> io::Result<()> {
     // SAFETY: prctl with PR_SET_PDEATHSIG reads one integer and touches no memory of ours.
     let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

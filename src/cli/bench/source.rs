@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use crate::domain::ids::{ID_DIGITS, IdKind, parse_id, write_id};
 
+use super::credentials;
 use super::load::Source;
 use super::shape::{Dice, Shape, TRANSFER_BYTES_MAX};
 use super::wire::{Answer, find, json_number};
@@ -50,7 +51,9 @@ pub fn write_post(
 ) {
     out.extend_from_slice(b"POST ");
     out.extend_from_slice(path.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\nhost: munim\r\ncontent-type: application/json\r\n");
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: munim\r\n");
+    out.extend_from_slice(credentials::line().as_bytes());
+    out.extend_from_slice(b"content-type: application/json\r\n");
     out.extend_from_slice(headers.as_bytes());
     out.extend_from_slice(b"idempotency-key: ");
     keys.write(out);
@@ -280,7 +283,9 @@ impl Source for Reads<'_> {
             }
             ReadKind::Account | ReadKind::Transfer => {}
         }
-        out.extend_from_slice(b" HTTP/1.1\r\nhost: munim\r\n\r\n");
+        out.extend_from_slice(b" HTTP/1.1\r\nhost: munim\r\n");
+        out.extend_from_slice(credentials::line().as_bytes());
+        out.extend_from_slice(b"\r\n");
         1
     }
 

@@ -153,7 +153,10 @@ impl Connection {
 }
 
 /// The first answer in `input` and its length in bytes, or `None` when it is not whole.
-fn split_answer(input: &[u8]) -> io::Result<Option<(Answer<'_>, usize)>> {
+///
+/// # Errors
+/// Not HTTP/1.1, or an answer without a length.
+pub fn split_answer(input: &[u8]) -> io::Result<Option<(Answer<'_>, usize)>> {
     let malformed = |what| io::Error::new(ErrorKind::InvalidData, what);
     let Some(head_end) = find(input, b"\r\n\r\n") else { return Ok(None) };
     let head = &input[..head_end];

@@ -98,7 +98,7 @@ pub struct Client {
 pub struct Call<'a> {
     /// From `/v1/…`.
     pub path: &'a str,
-    /// `None` for a GET.
+    /// `None` for a GET; an empty key is none.
     pub post: Option<(&'a str, &'a Bytes)>,
 }
 
@@ -204,11 +204,13 @@ impl Client {
         let Some((key, body)) = call.post else {
             return request.method(Method::GET).body(Full::default());
         };
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
         request
             .method(Method::POST)
             .header(header::CONTENT_TYPE, "application/json")
             .header("prefer", "return=minimal")
-            .header("idempotency-key", key)
             .body(Full::new(body.clone()))
     }
 }

@@ -1,6 +1,7 @@
 //! One request on its way: what a handler may ask about it, and its way into the engine.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,12 +11,15 @@ use hyper::http::request::Parts;
 use crate::engine::command::{Command, Origin};
 use crate::engine::view::{Answer, Unavailable};
 
-use super::super::idempotency::{Asked, LOCAL_OWNER, idempotency_key};
+use super::super::compress::Coding;
+use super::super::idempotency::{Asked, idempotency_key};
 use super::super::json::BatchForm;
+use super::super::peer::Peer;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::{Query, percent_decode};
 use super::super::router::{Class, Route};
 use super::super::timing::{Stage, Timing};
+use super::identity::Caller;
 use super::{Books, Edge};
 
 /// One request, after its body was read.
@@ -23,15 +27,23 @@ use super::{Books, Edge};
 pub struct Call<'r> {
     /// The edge that it came to.
     pub edge: &'r Edge,
+    /// Who asks.
+    pub caller: Caller,
+    /// The other end of its connection.
+    pub peer: &'r Arc<Peer>,
     /// Method, address and headers.
     pub head: &'r Parts,
     /// Its route.
     pub route: &'static Route,
     /// The segment that fills the route's hole, percent-encoded.
     pub hole: Option<&'r str>,
-    /// The raw body.
+    /// The body; that of a batch still in its coding.
     pub body: Bytes,
-    /// The shape of a batch body.
+    /// The body as it was sent, where [`Call::body`] was inflated.
+    pub raw: Option<Bytes>,
+    /// The coding in which the body was sent.
+    pub coding: Option<Coding>,
+    /// The format of the body.
     pub form: BatchForm,
     /// The media type to answer with.
     pub gives: &'static str,
@@ -50,9 +62,7 @@ pub struct KeyInputs {
     path: String,
     query: String,
     route: &'static Route,
-    request: u64,
-    deadline: Option<Instant>,
-    dry_run: bool,
+    origin: Origin,
 }
 
 impl<'r> Call<'r> {
@@ -87,9 +97,10 @@ impl<'r> Call<'r> {
     pub fn origin(&mut self, dry_run: bool) -> Outcome<Origin> {
         let uri = &self.head.uri;
         let place = Place { path: uri.path(), query: uri.query().unwrap_or_default() };
-        let origin = origin(&self.head.headers, &place, self.route, &self.body, self.request, dry_run);
+        let body = self.raw.as_ref().unwrap_or(&self.body);
+        let origin = with_key(self.unkeyed(dry_run), &self.head.headers, &place, self.route, body);
         self.timing.mark(Stage::Idem);
-        Ok(Origin { deadline: self.deadline, ..origin? })
+        origin
     }
 
     /// What [`Call::origin`] needs, to take along to another thread.
@@ -100,10 +111,14 @@ impl<'r> Call<'r> {
             path: self.head.uri.path().to_owned(),
             query: self.head.uri.query().unwrap_or_default().to_owned(),
             route: self.route,
-            request: self.request,
-            deadline: self.deadline,
-            dry_run,
+            origin: self.unkeyed(dry_run),
         }
+    }
+
+    /// Whom the command comes from; its key is still to be read.
+    fn unkeyed(&self, dry_run: bool) -> Origin {
+        let (owner, amount_limit) = (self.caller.owner, self.caller.amount_limit());
+        Origin { owner, request: self.request, key: None, dry_run, deadline: self.deadline, amount_limit }
     }
 
     /// Sends a command into the engine and waits until its answer may leave. Ends the stage `parse`.
@@ -112,9 +127,18 @@ impl<'r> Call<'r> {
     /// What [`Unavailable`] becomes.
     pub async fn submit(&mut self, command: Command, origin: Origin) -> Outcome<Answer> {
         self.timing.mark(Stage::Parse);
-        let answer = self.books()?.engine.submit(command, origin).await?;
-        self.timing.mark_engine(&answer.stages);
-        Ok(answer)
+        let answer = self.books()?.engine.submit(command, origin).await;
+        match answer {
+            Ok(answer) => {
+                self.timing.mark_engine(&answer.stages);
+                Ok(answer)
+            }
+            Err(cause) => {
+                // The engine says nothing about what it did not do: all of it was waiting.
+                self.timing.mark(Stage::Queue);
+                Err(cause.into())
+            }
+        }
     }
 
     /// Asks the books. Ends the stages `parse` and `read`.
@@ -126,9 +150,9 @@ impl<'r> Call<'r> {
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(Unavailable::DeadlineUnmeetable.into());
         }
-        let value = question.await?;
+        let value = question.await;
         self.timing.mark(Stage::Read);
-        Ok(value)
+        Ok(value?)
     }
 }
 
@@ -139,8 +163,7 @@ impl KeyInputs {
     /// As [`Call::origin`].
     pub fn origin(&self, body: &[u8]) -> Outcome<Origin> {
         let place = Place { path: &self.path, query: &self.query };
-        let origin = origin(&self.headers, &place, self.route, body, self.request, self.dry_run)?;
-        Ok(Origin { deadline: self.deadline, ..origin })
+        with_key(self.origin, &self.headers, &place, self.route, body)
     }
 }
 
@@ -149,25 +172,23 @@ struct Place<'a> {
     query: &'a str,
 }
 
-fn origin(
+/// Reads the idempotency key of a command, unless nothing is to happen.
+fn with_key(
+    origin: Origin,
     headers: &HeaderMap,
     place: &Place<'_>,
     route: &'static Route,
     body: &[u8],
-    request: u64,
-    dry_run: bool,
 ) -> Outcome<Origin> {
-    let key = if dry_run {
-        None
-    } else {
-        let Place { path, query } = *place;
-        let asked = Asked { method: route.method, route: route.pattern, path, query, body };
-        let key = idempotency_key(headers, LOCAL_OWNER, &asked)?;
-        if key.is_none() && route.class == Class::Money {
-            let detail = "Send an Idempotency-Key of your own choice, and the same one again when you retry.";
-            return Err(Problem::new(Code::IdempotencyKeyMissing, detail));
-        }
-        key
-    };
-    Ok(Origin { owner: LOCAL_OWNER, request, key, dry_run, deadline: None })
+    if origin.dry_run {
+        return Ok(origin);
+    }
+    let Place { path, query } = *place;
+    let asked = Asked { method: route.method, route: route.pattern, path, query, body };
+    let key = idempotency_key(headers, origin.owner, &asked)?;
+    if key.is_none() && route.class == Class::Money {
+        let detail = "Send an Idempotency-Key of your own choice, and the same one again when you retry.";
+        return Err(Problem::new(Code::IdempotencyKeyMissing, detail));
+    }
+    Ok(Origin { key, ..origin })
 }

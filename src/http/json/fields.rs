@@ -159,6 +159,39 @@ impl<'a, 'e> Fields<'a, 'e> {
         self.name_of(name, known)
     }
 
+    /// A list of at most so many strings of at most so many characters each; `None` when absent.
+    pub fn texts(&mut self, name: &str, count_max: usize, chars_max: usize) -> Option<Vec<Box<str>>> {
+        let items = match self.take_value(name)? {
+            Tree::List(items) => items,
+            other => {
+                self.wrong_type(name, "a list of strings", &other);
+                return None;
+            }
+        };
+        if items.len() > count_max {
+            self.refuse(name, "too_long", format!("`{name}` has more than {count_max} entries."));
+        }
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Tree::Text(text) if is_at_most(&text, chars_max) => texts.push(text.into()),
+                Tree::Text(_) => {
+                    self.refuse(
+                        name,
+                        "too_long",
+                        format!("An entry of `{name}` has more than {chars_max} characters."),
+                    );
+                    return None;
+                }
+                other => {
+                    self.wrong_type(name, "a list of strings", &other);
+                    return None;
+                }
+            }
+        }
+        Some(texts)
+    }
+
     /// An external id.
     pub fn external_id(&mut self, name: &str) -> Option<Box<str>> {
         let text = self.text(name, EXTERNAL_ID_CHARS_MAX)?;

@@ -210,6 +210,8 @@ pub fn status(status: &EngineStatus, version: &str, uptime_s: u64) -> Vec<u8> {
         ("block_cache_misses", status.block_cache.1),
         ("text_cache_hits", status.text_cache.0),
         ("text_cache_misses", status.text_cache.1),
+        ("scrub_passes", status.scrub.passes),
+        ("scrub_blocks", status.scrub.blocks),
     ] {
         write_name(&mut out, name);
         write_number(&mut out, number);
@@ -220,6 +222,9 @@ pub fn status(status: &EngineStatus, version: &str, uptime_s: u64) -> Vec<u8> {
     write_text(&mut out, &blake3::Hash::from_bytes(status.chain_head.1).to_hex());
     out.extend_from_slice(b"},\"clock_suspect\":");
     write_bool(&mut out, status.clock_suspect);
+    write_name(&mut out, "scrub_damage");
+    let damage = status.scrub.damage.as_ref().map(|(seq, what)| format!("seq={seq}: {what}"));
+    write_text_or_null(&mut out, damage.as_deref());
     write_name(&mut out, "trouble");
     write_text_or_null(&mut out, status.trouble.as_ref().map(|(code, _)| *code));
     out.push(b'}');

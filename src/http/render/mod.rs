@@ -4,10 +4,12 @@
 //! answer; the writers append to one buffer and cannot fail.
 
 mod account;
+mod api_key;
 mod books;
 mod transfer;
 
 pub use account::{account, account_page, accounts_batch, past_account};
+pub use api_key::{api_key, api_key_page};
 pub use books::{periods, statement, statement_csv, status, trial_balance, trial_balance_csv};
 pub use transfer::{transfer, transfer_page, transfers_batch, voucher};
 

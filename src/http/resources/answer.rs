@@ -1,23 +1,25 @@
 //! From the engine's answer to the edge's: statuses, headers and bytes, the same for first and replay.
 
 use hyper::StatusCode;
-use hyper::header::{IF_MATCH, IF_NONE_MATCH};
+use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
 use crate::domain::ids::{IdKind, Seq, account_id, format_id};
 use crate::domain::reject::{Reject, RejectCode};
 use crate::engine::view::{AccountView, Answer, Reply as Said, TransferView};
 
+use super::super::compress::{with_suffix, without_coding};
 use super::super::gateway::Call;
+use super::super::negotiate::PROTOBUF;
 use super::super::problem::{Code, FieldError, Outcome, Problem, reject_detail};
-use super::super::render;
 use super::super::reply::Reply;
+use super::super::{proto, render};
 
 /// Renders the answer to a command. Where the path named the object, its absence is a 404.
 pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
     let mut reply = match answer.reply {
         Said::Transfer { view, created } => {
-            let mut reply = Reply::json(status(created && view.seq.is_some()), render::transfer(&view));
-            reply.etag = transfer_etag(&view);
+            let mut reply = transfer_reply(call, status(created && view.seq.is_some()), &view);
+            reply.etag = transfer_etag(call, &view);
             if created {
                 reply.location = view.seq.map(|seq| format!("/v1/transfers/{}", format_id(IdKind::Transfer, seq.0)));
             }
@@ -32,9 +34,18 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
             reply
         }
         Said::Accounts(batch) => Reply::json(StatusCode::OK, render::accounts_batch(&batch)),
+        Said::Batch(batch) if gives_protobuf(call) => protobuf(StatusCode::OK, proto::transfers_batch(&batch)),
         Said::Batch(batch) => Reply::json(StatusCode::OK, render::transfers_batch(&batch)),
         Said::Periods(periods) => Reply::json(StatusCode::OK, render::periods(&periods)),
         Said::ClockAccepted => Reply::json(StatusCode::OK, b"{\"object\":\"clock\",\"accepted\":true}".to_vec()),
+        Said::ApiKey { ref key, created } => {
+            let mut reply = Reply::json(status(created), render::api_key(key, None));
+            if created {
+                reply.location = Some(format!("/v1/api_keys/{}", format_id(IdKind::ApiKey, key.number)));
+            }
+            reply
+        }
+        Said::Noted => Reply::json(StatusCode::OK, b"{}".to_vec()),
         Said::Refused(reject) => return Err(kept(refusal(call, reject), &answer)),
         Said::BatchRefused(ref rejected) => {
             let mut problem = Problem::of_reject(Reject::of(RejectCode::BatchRefused));
@@ -46,6 +57,25 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
     reply.replayed = answer.replayed;
     reply.stages = Some(answer.stages);
     Ok(reply)
+}
+
+/// Whether the caller likes protobuf best.
+pub fn gives_protobuf(call: &Call<'_>) -> bool {
+    call.gives == PROTOBUF
+}
+
+/// An answer in protobuf.
+pub fn protobuf(status: StatusCode, body: Vec<u8>) -> Reply {
+    Reply::of(status, HeaderValue::from_static(PROTOBUF), body.into())
+}
+
+/// A transfer in the format that the caller likes best.
+pub fn transfer_reply(call: &Call<'_>, status: StatusCode, view: &TransferView) -> Reply {
+    if gives_protobuf(call) {
+        protobuf(status, proto::transfer(view))
+    } else {
+        Reply::json(status, render::transfer(view))
+    }
 }
 
 fn status(is_created: bool) -> StatusCode {
@@ -66,6 +96,7 @@ fn refusal(call: &Call<'_>, reject: Reject) -> Box<Problem> {
     match reject.code {
         RejectCode::TransferNotFound if is_path => Problem::new(Code::TransferNotFoundInPath, reject_detail(reject)),
         RejectCode::AccountNotFound if is_path => Problem::new(Code::AccountNotFoundInPath, reject_detail(reject)),
+        RejectCode::ApiKeyNotFound if is_path => Problem::new(Code::ApiKeyNotFoundInPath, reject_detail(reject)),
         _ => Problem::of_reject(reject),
     }
 }
@@ -95,12 +126,22 @@ pub fn version_etag(version: u32, last_seq: Seq) -> String {
 }
 
 /// A transfer changes by its status and by its reversal, nothing else. `None` for a dry run.
-pub fn transfer_etag(view: &TransferView) -> Option<String> {
+pub fn transfer_etag(call: &Call<'_>, view: &TransferView) -> Option<String> {
     view.seq?;
-    Some(match view.reversed_by {
+    let etag = match view.reversed_by {
         None => format!("\"{}\"", view.status.name()),
         Some(by) => format!("\"{}-{by}\"", view.status.name()),
-    })
+    };
+    Some(typed_etag(call, etag))
+}
+
+/// The tag of a state in the media type of the answer: other bytes under one address need another tag.
+pub fn typed_etag(call: &Call<'_>, etag: String) -> String {
+    match call.gives {
+        PROTOBUF => with_suffix(&etag, "pb"),
+        "text/csv" => with_suffix(&etag, "csv"),
+        _ => etag,
+    }
 }
 
 /// 304 when the caller has this representation already.
@@ -108,8 +149,10 @@ pub fn not_modified(call: &Call<'_>, etag: &str, as_of: Seq) -> Option<Reply> {
     let values = call.head.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     // Weak comparison, as RFC 9110 wants it here.
-    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
-        .then(|| Reply::not_modified(etag.to_owned(), as_of))
+    // The caller may have it compressed; then the tag says so, and is said again.
+    let same = tags.find(|tag| *tag == "*" || without_coding(tag.strip_prefix("W/").unwrap_or(tag)) == etag)?;
+    let shown = if same == "*" { etag } else { same.strip_prefix("W/").unwrap_or(same) };
+    Some(Reply::not_modified(shown.to_owned(), as_of))
 }
 
 /// `If-Match`: the versions of which one must be the account's, each with the last seq where it is named;
@@ -120,7 +163,10 @@ pub fn expected_version(call: &Call<'_>) -> Outcome<Option<Vec<(u32, Option<Seq>
     match values[..] {
         [] | ["*"] => Ok(None),
         _ => match values.iter().map(|value| parse_tags(value)).collect::<Option<Vec<_>>>() {
-            Some(tags) => Ok(Some(tags.into_iter().flatten().filter_map(parse_version).collect())),
+            Some(tags) => {
+                let tags = tags.into_iter().flatten();
+                Ok(Some(tags.filter_map(|tag| parse_version(&without_coding(tag))).collect()))
+            }
             None => {
                 let detail = "If-Match is a list of entity tags: \"<version>\" or \"<version>-<last_seq>\".";
                 Err(Problem::new(Code::PreconditionMalformed, detail))

@@ -65,10 +65,14 @@ pub fn readyz(call: &mut Call<'_>) -> Outcome<Reply> {
     if call.edge.is_draining() {
         return Ok(answer(call, Health::Fail, Some("draining")));
     }
-    let status = books.engine.health();
+    let status = books.engine.status();
     Ok(match status.trouble {
         Some((code, cause)) => answer(call, Health::Fail, Some(&format!("{code}: {cause}"))),
         None if status.clock_suspect => answer(call, Health::Warn, Some("clock_suspect")),
+        None if status.scrub.damage.is_some() => {
+            let damage = status.scrub.damage.map(|(seq, what)| format!("damage at seq={seq}: {what}"));
+            answer(call, Health::Warn, damage.as_deref())
+        }
         None => answer(call, Health::Pass, None),
     })
 }
@@ -76,10 +80,9 @@ pub fn readyz(call: &mut Call<'_>) -> Outcome<Reply> {
 /// `GET /v1/status`
 pub async fn status(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
-    let status = call.books()?.engine.status().await;
-    let mut reply = Reply::json(StatusCode::OK, render::status(&status.value, VERSION, call.edge.uptime_s()));
-    // The seqs on the page say more than the counts do: the greatest that is on disk.
-    reply.as_of = Some(status.value.durable_seq.max(status.seq));
+    let status = call.books()?.engine.status_soon().await;
+    let mut reply = Reply::json(StatusCode::OK, render::status(&status, VERSION, call.edge.uptime_s()));
+    reply.as_of = Some(status.durable_seq);
     Ok(reply)
 }
 

@@ -2,11 +2,16 @@
 
 mod accounts;
 mod answer;
+mod api_keys;
 mod batches;
 mod books;
+mod description;
 mod entries;
+mod expand;
 mod export;
 mod health;
+mod latency;
+pub mod metrics;
 mod operations;
 mod transfers;
 
@@ -67,10 +72,24 @@ pub enum Operation {
     CreateVerification,
     /// `GET /v1/operations/{id}`
     GetOperation,
+    /// `POST /v1/api_keys`
+    CreateApiKey,
+    /// `GET /v1/api_keys`
+    ListApiKeys,
+    /// `GET /v1/api_keys/{id}`
+    GetApiKey,
+    /// `POST /v1/api_keys/{id}/rotate`
+    RotateApiKey,
+    /// `POST /v1/api_keys/{id}/revoke`
+    RevokeApiKey,
     /// `POST /v1/clock/accept`
     AcceptClock,
     /// `GET /v1/status`
     GetStatus,
+    /// `GET /v1/latency`
+    GetLatency,
+    /// `GET /metrics`
+    GetMetrics,
     /// `GET /livez`
     GetLivez,
     /// `GET /readyz`
@@ -81,6 +100,14 @@ pub enum Operation {
     ListProblems,
     /// `GET /problems/{code}`
     GetProblem,
+    /// `GET /openapi.json`
+    GetOpenapi,
+    /// `GET /docs`
+    GetDocs,
+    /// `GET /docs/style.css`
+    GetDocsStyle,
+    /// `GET /proto/munim.v1.proto`
+    GetProto,
 }
 
 /// Hands a request to its handler. The four busiest run in this future; the others in a box, so that
@@ -121,13 +148,23 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::ExportBooks => export::export(call),
         Operation::CreateVerification => operations::verify(call),
         Operation::GetOperation => operations::get(call),
+        Operation::CreateApiKey => api_keys::create(call).await,
+        Operation::ListApiKeys => api_keys::list(call).await,
+        Operation::GetApiKey => api_keys::get(call).await,
+        Operation::RotateApiKey => api_keys::rotate(call).await,
+        Operation::RevokeApiKey => api_keys::revoke(call).await,
         Operation::AcceptClock => books::accept_clock(call).await,
         Operation::GetStatus => health::status(call).await,
+        Operation::GetLatency => latency::get(call),
+        Operation::GetMetrics => metrics::get(call),
         Operation::GetLivez => health::livez(call),
         Operation::GetReadyz => health::readyz(call),
         Operation::GetStartupz => health::startupz(call),
         Operation::ListProblems => health::problems(call),
         Operation::GetProblem => health::problem(call),
+        Operation::GetOpenapi | Operation::GetDocs | Operation::GetDocsStyle | Operation::GetProto => {
+            description::get(call).await
+        }
     }
 }
 

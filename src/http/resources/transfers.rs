@@ -1,5 +1,7 @@
 //! Transfers: one by one, and what becomes of them.
 
+use hyper::StatusCode;
+
 use crate::domain::ids::{AccountNo, IdKind, Seq, format_id, parse_id};
 use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
@@ -7,38 +9,67 @@ use crate::domain::transfer::AccountRef;
 use crate::engine::command::Command;
 use crate::engine::view::{TransferFilter, TransferScope};
 
+use super::super::fields::{Rows, Shape};
 use super::super::gateway::Call;
-use super::super::json;
+use super::super::json::{self, BatchForm};
+use super::super::openapi::schemas;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::Query;
-use super::super::render;
 use super::super::reply::Reply;
-use super::answer::{no_transfer, not_modified, of_answer, transfer_etag};
-use super::with_names;
+use super::super::{proto, render};
+use super::answer::{gives_protobuf, no_transfer, not_modified, of_answer, protobuf, transfer_etag, transfer_reply};
+use super::expand::{self, ACCOUNTS_AND_TRANSFERS};
+use super::{Names, with_names};
 
 /// `POST /v1/transfers`
 pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    let body = call.body.clone();
-    let transfer = with_names(call, move |names| json::parse_transfer(&body, names)).await?;
+    let (body, form) = (call.body.clone(), call.form);
+    let parse = move |names: &Names<'_>| match form {
+        BatchForm::Protobuf => proto::parse_transfer(&body, names),
+        _ => json::parse_transfer(&body, names),
+    };
+    let transfer = with_names(call, parse).await?;
     let answer = call.submit(Command::Transfer(transfer), origin).await?;
     of_answer(call, answer)
 }
 
 /// `GET /v1/transfers/{id}`
 pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
-    call.query(&[])?;
+    if call.head.uri.query().is_some() {
+        return Box::pin(get_shaped(call)).await;
+    }
     let engine = &call.books()?.engine;
     let seq = named(call).await?;
     let found = call.read(engine.transfer(seq)).await?.ok_or_else(no_transfer)?;
-    let etag = transfer_etag(&found.value);
+    let etag = transfer_etag(call, &found.value);
     if let Some(reply) = etag.as_deref().and_then(|etag| not_modified(call, etag, found.seq)) {
         return Ok(reply);
     }
-    let mut reply = Reply::json(hyper::StatusCode::OK, render::transfer(&found.value));
+    let mut reply = transfer_reply(call, StatusCode::OK, &found.value);
     reply.as_of = Some(found.seq);
     reply.etag = etag;
+    Ok(reply)
+}
+
+/// `GET /v1/transfers/{id}?fields=&expand[]=`
+async fn get_shaped(call: &mut Call<'_>) -> Outcome<Reply> {
+    let query = call.query(&["fields", "expand[]"])?;
+    let shape = Shape::read(call, &query, &schemas::TRANSFER, Rows::Whole, ACCOUNTS_AND_TRANSFERS)?;
+    let engine = &call.books()?.engine;
+    let seq = named(call).await?;
+    let found = call.read(engine.transfer(seq)).await?.ok_or_else(no_transfer)?;
+    // With other objects inside, the transfer's own tag says too little.
+    let etag = transfer_etag(call, &found.value).filter(|_| !shape.expands());
+    if let Some(reply) = etag.as_deref().and_then(|etag| not_modified(call, etag, found.seq)) {
+        return Ok(reply);
+    }
+    let objects = expand::of_transfers(call, &shape, std::slice::from_ref(&found.value)).await?;
+    let mut reply = transfer_reply(call, StatusCode::OK, &found.value);
+    reply.as_of = Some(found.seq.max(objects.seq));
+    reply.etag = etag;
+    shape.apply(&mut reply, &objects.texts);
     Ok(reply)
 }
 
@@ -52,7 +83,10 @@ async fn named(call: &Call<'_>) -> Outcome<Seq> {
 pub async fn post(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    let amount = json::parse_post(&call.body)?;
+    let amount = match call.form {
+        BatchForm::Protobuf => proto::parse_post(&call.body)?,
+        _ => json::parse_post(&call.body)?,
+    };
     let transfer = named(call).await?;
     let answer = call.submit(Command::PostHold { transfer, amount }, origin).await?;
     of_answer(call, answer)
@@ -62,7 +96,10 @@ pub async fn post(call: &mut Call<'_>) -> Outcome<Reply> {
 pub async fn void(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    json::parse_empty(&call.body)?;
+    match call.form {
+        BatchForm::Protobuf => proto::parse_empty(&call.body)?,
+        _ => json::parse_empty(&call.body)?,
+    }
     let transfer = named(call).await?;
     let answer = call.submit(Command::VoidHold { transfer }, origin).await?;
     of_answer(call, answer)
@@ -72,9 +109,12 @@ pub async fn void(call: &mut Call<'_>) -> Outcome<Reply> {
 pub async fn reverse(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    let reason = Some(json::parse_reversal(&call.body)?);
+    let reason = match call.form {
+        BatchForm::Protobuf => proto::parse_reversal(&call.body)?,
+        _ => json::parse_reversal(&call.body)?,
+    };
     let transfer = named(call).await?;
-    let answer = call.submit(Command::Reverse { transfer, reason }, origin).await?;
+    let answer = call.submit(Command::Reverse { transfer, reason: Some(reason) }, origin).await?;
     of_answer(call, answer)
 }
 
@@ -122,14 +162,22 @@ impl Wanted {
 
 /// `GET /v1/transfers`
 pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
-    let query = call.query(&["account", "date", "entry", "code", "limit", "starting_after"])?;
+    let query = call.query(&["account", "date", "entry", "code", "limit", "starting_after", "fields", "expand[]"])?;
+    let shape = Shape::read(call, &query, &schemas::TRANSFER, Rows::In("data"), ACCOUNTS_AND_TRANSFERS)?;
     let filter = Wanted::read(call, &query).await?.filter();
     let limit = query.limit()?;
     let before = query.read("starting_after", "a tr_… id", |text| parse_id(IdKind::Transfer, text).map(Seq))?;
     let engine = &call.books()?.engine;
     let found = call.read(engine.transfers(filter, before, limit)).await?;
-    let mut reply = Reply::json(hyper::StatusCode::OK, render::transfer_page(&found.value, call.head.uri.path()));
-    reply.as_of = Some(found.seq);
+    let objects = expand::of_transfers(call, &shape, &found.value.rows).await?;
+    let path = call.head.uri.path();
+    let mut reply = if gives_protobuf(call) {
+        protobuf(StatusCode::OK, proto::transfer_page(&found.value, path))
+    } else {
+        Reply::json(StatusCode::OK, render::transfer_page(&found.value, path))
+    };
+    shape.apply(&mut reply, &objects.texts);
+    reply.as_of = Some(found.seq.max(objects.seq));
     if let Some(cursor) = found.value.cursor.filter(|_| found.value.has_more) {
         reply.next = Some(query.next_page(call.head.uri.path(), &format_id(IdKind::Transfer, cursor)));
     }

@@ -184,7 +184,7 @@ impl Life {
     fn load(&mut self, server: Server, outage: &mut dyn Outage) -> Result<Vec<Record>, String> {
         let is_struck = AtomicBool::new(false);
         let (surprise, surprises) = mpsc::channel();
-        let (address, epoch, pool) = (server.address, self.epoch, &self.pool);
+        let (door, epoch, pool) = (server.door(), self.epoch, &self.pool);
         let pause = Duration::from_millis(self.rng.random_range(self.pace.load_ms_min..=self.pace.load_ms_max));
         let outage_number = self.tally.outages;
         std::thread::scope(|scope| {
@@ -192,7 +192,7 @@ impl Life {
             for number in 0..CLIENTS {
                 let recorder = Recorder {
                     number,
-                    address,
+                    door: door.clone(),
                     pool,
                     prefix: format!("o{outage_number}"),
                     epoch,
@@ -231,8 +231,8 @@ impl Life {
         let accounts = &self.pool.accounts;
         let tally = Mutex::new(Tally::default());
         let (share, old_share) = (records.len().div_ceil(ASKERS).max(1), old.len().div_ceil(ASKERS).max(1));
-        let (epoch, address) = (self.epoch, server.address);
-        let connect = move || Client::connect(address).map_err(|error| format!("connect: {error}"));
+        let (epoch, door) = (self.epoch, &server.door());
+        let connect = move || Client::through(door).map_err(|error| format!("connect: {error}"));
         std::thread::scope(|scope| {
             let mut askers = Vec::new();
             for part in records.chunks_mut(share) {

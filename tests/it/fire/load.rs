@@ -2,7 +2,6 @@
 //!
 //! Promise: every order that was sent is in the record, with what came back or the fact that nothing did.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -13,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 
 use super::order::{Item, NewTransfer, Order, Terms};
-use super::wire::{Answer, Client};
+use super::wire::{Answer, Client, Door};
 
 /// Transfers that orders may name are kept up to here.
 const POOL_MAX: usize = 4_000;
@@ -128,7 +127,7 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Recorder<'a> {
     pub number: u32,
-    pub address: SocketAddr,
+    pub door: Door,
     pub pool: &'a Pool,
     /// First part of every key; unique for the outage.
     pub prefix: String,
@@ -153,7 +152,7 @@ impl Recorder<'_> {
     }
 
     fn go(&mut self, records: &mut Vec<Record>) -> Result<(), String> {
-        let mut client = Client::connect(self.address).map_err(|error| format!("connect: {error}"))?;
+        let mut client = Client::through(&self.door).map_err(|error| format!("connect: {error}"))?;
         loop {
             if records.len() > 20 && self.rng.random_ratio(1, 30) {
                 let earlier = records.choose(&mut self.rng).expect("there are twenty");

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use super::wire::Client;
+use super::wire::{Client, Door};
 
 /// How long a start may take before the test fails.
 const START_MAX: Duration = Duration::from_mins(1);
@@ -84,6 +84,8 @@ pub struct Server {
     stdout: Receiver<String>,
     /// Where it listens; unspecified until [`Server::wait_ready`].
     pub address: SocketAddr,
+    data: PathBuf,
+    token: Option<String>,
 }
 
 impl Server {
@@ -110,7 +112,8 @@ impl Server {
                 }
             }
         });
-        Ok(Server { child, stdout, address: SocketAddr::from(([0, 0, 0, 0], 0)) })
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        Ok(Server { child, stdout, address, data: place.data.clone(), token: None })
     }
 
     /// Starts the process and waits until it serves.
@@ -134,6 +137,9 @@ impl Server {
                 self.address = text.trim().parse().map_err(|_| format!("no address: {line}"))?;
             }
         }
+        // Made before the address is said.
+        let token = fs::read_to_string(self.data.join("admin.key")).map_err(|error| format!("admin.key: {error}"))?;
+        self.token = Some(token.trim().to_owned());
         while Instant::now() < deadline {
             let answer = self.client()?.get("/readyz").map_err(|error| format!("readyz: {error}"))?;
             if answer.status == 200 {
@@ -144,8 +150,13 @@ impl Server {
         Err("never ready".into())
     }
 
+    /// Its address, with the first key.
+    pub fn door(&self) -> Door {
+        Door { address: self.address, token: self.token.clone() }
+    }
+
     pub fn client(&self) -> Result<Client, String> {
-        Client::connect(self.address).map_err(|error| format!("connect: {error}"))
+        Client::through(&self.door()).map_err(|error| format!("connect: {error}"))
     }
 
     pub fn pid(&self) -> u32 {

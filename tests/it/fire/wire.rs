@@ -78,20 +78,32 @@ impl Answer {
     }
 }
 
+/// Where a server listens, and the token of a key that it knows.
+#[derive(Clone, Debug)]
+pub struct Door {
+    pub address: SocketAddr,
+    pub token: Option<String>,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
-    address: SocketAddr,
+    door: Door,
     stream: BufReader<TcpStream>,
 }
 
 impl Client {
+    /// Connects as somebody without a key.
     pub fn connect(address: SocketAddr) -> io::Result<Client> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Client::through(&Door { address, token: None })
+    }
+
+    pub fn through(door: &Door) -> io::Result<Client> {
+        let stream = TcpStream::connect_timeout(&door.address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { address, stream: BufReader::new(stream) })
+        Ok(Client { door: door.clone(), stream: BufReader::new(stream) })
     }
 
     /// Sends and waits for the answer.
@@ -105,7 +117,10 @@ impl Client {
     }
 
     pub fn send(&mut self, request: &Request) -> io::Result<()> {
-        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.address);
+        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.door.address);
+        if let Some(token) = &self.door.token {
+            text.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
         if let Some(key) = &request.key {
             text.push_str(&format!("Idempotency-Key: {key}\r\n"));
         }

@@ -33,14 +33,14 @@ impl Model {
         now.max(self.last_moment() + 1)
     }
 
-    fn begin(&mut self, now: i64) -> (u64, i64) {
+    pub(super) fn begin(&mut self, now: i64) -> (u64, i64) {
         let (first, moment) = (self.last_seq() + 1, self.moment(now));
         let date = self.business_date();
         self.records.push(Record { first, moment, date, facts: Vec::new(), key: None, said: None });
         (first, moment)
     }
 
-    fn put(&mut self, fact: Fact) -> u64 {
+    pub(super) fn put(&mut self, fact: Fact) -> u64 {
         let record = self.records.last_mut().expect("a record was begun");
         record.facts.push(fact);
         record.last()
@@ -120,6 +120,7 @@ impl Model {
                 self.put(Fact::Clock);
                 Said::Clock
             }
+            Ask::Key(ask) => self.decide_key(*ask, now),
         }
     }
 

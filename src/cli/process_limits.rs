@@ -1,0 +1,36 @@
+//! What the system lets this process hold.
+
+#![expect(unsafe_code, reason = "system calls that std does not offer; each says why it is sound")]
+
+use std::io;
+
+/// Raises the number of files (and so of connections) that this process may hold to the most that
+/// its starter allows; says how many that are.
+///
+/// # Errors
+/// The system refuses, which leaves everything as it was.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes two integers into `limit`, which outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads two integers out of `limit`.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_can_be_raised_to_what_is_allowed() {
+        let raised = raise_open_files().unwrap();
+        assert!(raised >= 256);
+        assert_eq!(raise_open_files().unwrap(), raised);
+    }
+}

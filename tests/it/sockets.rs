@@ -1,0 +1,144 @@
+//! The real binary and its sockets: handed over, encrypted, given up in good order.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::fire::server::{MUNIM, Place, Server};
+use crate::fire::wire::{Client, Door, Request};
+
+/// A process that is gone with its test.
+struct Process(Child);
+
+impl Process {
+    /// `munim serve` on `data`, with `listener` handed over as systemd does it.
+    fn successor(data: &Path, listener: &TcpListener, manager: &Path) -> Process {
+        let handed = OwnedFd::from(listener.try_clone().expect("a socket can be shared"));
+        let child = Command::new("sh")
+            .args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\"", MUNIM, "serve", "--data"])
+            .arg(data)
+            .env("LISTEN_FDS", "1")
+            .env("NOTIFY_SOCKET", manager)
+            .env("RUNTIME_DIRECTORY", data.parent().expect("the folder has a parent"))
+            .stdin(handed)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Process(child.expect("sh starts"))
+    }
+
+    /// SIGTERM; the exit status, once it has ended.
+    fn end(mut self) -> Option<i32> {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status().expect("kill runs");
+        assert!(asked.success());
+        self.0.wait().expect("it is ours").code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A key of books that nobody serves; its token.
+fn make_key(data: &Path) -> String {
+    let made = Command::new(MUNIM)
+        .args(["keys", "create", "--name", "early", "--role", "officer", "--data"])
+        .arg(data)
+        .env("RUNTIME_DIRECTORY", data.parent().expect("the folder has a parent"))
+        .output()
+        .expect("munim runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).expect("a token is ASCII").trim().to_owned()
+}
+
+fn open_account(key: &str) -> Request {
+    Request::post("/v1/accounts", Some(key), r#"{"currency":"INR","type":"asset"}"#)
+}
+
+#[test]
+fn a_request_that_comes_between_two_processes_is_answered_by_the_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let manager_at = folder.path().join("manager");
+    let manager = UnixDatagram::bind(&manager_at).unwrap();
+    manager.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let door = Door { address, token: Some(make_key(&data)) };
+    for round in 0..3 {
+        // Sent while nobody serves: the kernel takes the connection and the bytes.
+        let mut early = Client::through(&door).unwrap();
+        early.send(&open_account(&format!("early-{round}"))).unwrap();
+        let server = Process::successor(&data, &listener, &manager_at);
+        assert_eq!(early.receive().unwrap().status, 201, "round {round}");
+        // An idle connection at the end is closed without a reset, and the process ends well.
+        let mut idle = TcpStream::connect(address).unwrap();
+        idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        assert_ne!(idle.read(&mut [0; 4096]).unwrap(), 0);
+        assert_eq!(server.end(), Some(0));
+        assert_eq!(idle.read(&mut [0; 4096]).unwrap(), 0, "an end, not a reset");
+    }
+    let mut said = String::new();
+    manager.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 4096];
+    while let Ok(count) = manager.recv(&mut bytes) {
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        said.push('\n');
+    }
+    for word in ["READY=1", "STOPPING=1", "EXTEND_TIMEOUT_USEC="] {
+        assert!(said.matches(word).count() >= 3, "{word} is missing in {said}");
+    }
+}
+
+#[test]
+fn a_second_server_waits_for_the_folder_as_long_as_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Server::start(&Place::in_folder(folder.path(), &[])).unwrap();
+    let waiting = Place::in_folder(folder.path(), &["--wait-for-lock=60"]);
+    let mut second = Server::spawn(&waiting).unwrap();
+    first.client().unwrap().call(&open_account("while-two-want-it")).unwrap();
+    first.kill9();
+    second.wait_ready().unwrap();
+    let again = second.client().unwrap().call(&open_account("while-two-want-it")).unwrap();
+    assert!(again.is_replayed(), "the second has the books of the first");
+}
+
+#[test]
+fn a_certificate_of_its_own_is_made_once_and_plain_http_is_not_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut certificates = Vec::new();
+    for _ in 0..2 {
+        let child = Command::new(MUNIM)
+            .args(["serve", "--listen", "127.0.0.1:0", "--tls-self-signed", "--data"])
+            .arg(&data)
+            .env("RUNTIME_DIRECTORY", folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut process = Process(child.unwrap());
+        let mut line = String::new();
+        BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.strip_prefix("listening on https://").unwrap_or_else(|| panic!("{line}"));
+        let address: SocketAddr = address.trim().parse().unwrap();
+        let mut plain = TcpStream::connect(address).unwrap();
+        plain.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        let _ = plain.read_to_end(&mut answer);
+        assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
+        certificates.push(std::fs::read(data.join("tls/cert.pem")).unwrap());
+        assert_eq!(process.end(), Some(0));
+    }
+    assert_eq!(certificates[0], certificates[1]);
+    let mode = std::fs::metadata(data.join("tls/key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
