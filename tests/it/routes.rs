@@ -257,8 +257,9 @@ async fn every_path_says_what_it_can_do_and_answers_a_head() {
             assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
             assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
             let is_streamed = route.operation_id == "export_books";
-            // A status page counts what happens meanwhile.
-            if !is_streamed && route.operation_id != "get_status" {
+            // Pages about the process count what happens meanwhile.
+            let is_counting = ["get_status", "get_latency", "get_metrics"].contains(&route.operation_id);
+            if !is_streamed && !is_counting {
                 assert_eq!(head.header("content-length"), get.body.len().to_string(), "{path}");
             }
         }
@@ -294,7 +295,9 @@ async fn every_command_is_replayed_under_its_key() {
         let json = server.post("/v1/transfers", key, body).await.json();
         made.push(json["id"].as_str().expect("an id").to_owned());
     }
-    let commands = ROUTES.iter().filter(|route| matches!(route.class, Class::Money | Class::Change));
+    // The first key ends the time in which nobody needs one: identity.rs replays those commands.
+    let is_here = |route: &&Route| !route.pattern.starts_with("/v1/api_keys");
+    let commands = ROUTES.iter().filter(|route| matches!(route.class, Class::Money | Class::Change)).filter(is_here);
     for (number, route) in commands.enumerate() {
         let (id, body) = match route.operation_id {
             "create_transfer" => ("", transfer.to_owned()),

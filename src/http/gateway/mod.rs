@@ -239,15 +239,7 @@ impl Edge {
         if head.method == Method::OPTIONS {
             return options(head.uri.path());
         }
-        let (route, hole) = match find(head.method.as_str(), head.uri.path()) {
-            Found::Route(route, hole) => (route, hole),
-            Found::Nowhere => return Err(nowhere()),
-            Found::OtherMethods(allow) => {
-                let mut problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}."));
-                problem.allow = Some(allow);
-                return Err(problem);
-            }
-        };
+        let (route, hole) = route_of(head)?;
         timing.set_route(route);
         if self.books.get().is_none() {
             // In a box: it happens once in a process's life, and would lie in every request's future.
@@ -314,6 +306,19 @@ impl Edge {
         let admitted = self.limits.enter(caller.owner, &caller.limit(), address)?;
         *standing = Some(admitted.standing);
         Ok(Some(admitted))
+    }
+}
+
+/// The stage `route`.
+fn route_of(head: &Parts) -> Outcome<(&'static Route, Option<&str>)> {
+    match find(head.method.as_str(), head.uri.path()) {
+        Found::Route(route, hole) => Ok((route, hole)),
+        Found::Nowhere => Err(nowhere()),
+        Found::OtherMethods(allow) => {
+            let mut problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}."));
+            problem.allow = Some(allow);
+            Err(problem)
+        }
     }
 }
 

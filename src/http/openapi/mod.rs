@@ -286,7 +286,10 @@ fn content(route: &Route, gives: Gives, message: &str) -> Json {
                 json!({ "schema": schema_json, "example": example_of(schema) })
             }
             ("application/json", Gives::Page(row)) => {
-                let item = values::either(values::reference(row.name), &partial(row.name));
+                let item = match has_fields {
+                    false => values::reference(row.name),
+                    true => values::either(values::reference(row.name), &partial(row.name)),
+                };
                 let example = json!({
                     "object": "list", "url": route.pattern, "has_more": false, "data": [example_of(row)],
                 });
