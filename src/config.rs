@@ -81,6 +81,101 @@ pub const VOUCHER_ROWS_MAX: usize = BATCH_ITEMS_MAX;
 /// Background operations that are remembered; the oldest finished one makes room.
 pub const OPERATIONS_MAX: usize = 64;
 
+/// What requests of one kind may take. "May" is the 99th percentile over the last minutes: single
+/// ones may be slower, and the slowest are kept with their stages.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Name of the kind, as `GET /v1/latency` shows it.
+    pub class: &'static str,
+    /// From the first byte of the head to the last header of the answer, microseconds.
+    pub total_us: u64,
+    /// Shares of the stages, microseconds. A stage that is not named has no share of its own.
+    pub stages_us: &'static [(&'static str, u64)],
+    /// Share of requests, in millionths, that are answered without a fault of ours and in time.
+    pub objective_ppm: u32,
+}
+
+/// Shares of the edge's own work, the same for everybody: microseconds of computing each, times
+/// about twenty, since two cores are shared with the kernel and with others.
+const EDGE_US: [(&str, u64); 4] = [("auth", 200), ("limit", 200), ("idem", 500), ("other", 200)];
+
+/// One command. 5 ms at 64 connections is what we promise; a group commit is 0.5 ms on this class
+/// of disk, and a request waits for the running one and its own.
+pub const BUDGET_SINGLE: Budget = Budget {
+    class: "single",
+    total_us: 5_000,
+    stages_us: &[
+        EDGE_US[0],
+        EDGE_US[1],
+        EDGE_US[2],
+        EDGE_US[3],
+        ("accept", 500),
+        ("parse", 500),
+        ("queue", 1_000),
+        ("decide", 500),
+        ("journal", 4_000),
+        ("wake", 2_000),
+        ("render", 500),
+    ],
+    objective_ppm: 999_000,
+};
+
+/// A batch: 10,000 items are 10 ms of work, 8 MiB take 80 ms over a gigabit network.
+pub const BUDGET_BATCH: Budget = Budget {
+    class: "batch",
+    total_us: 250_000,
+    stages_us: &[
+        EDGE_US[0],
+        EDGE_US[1],
+        EDGE_US[3],
+        ("accept", 100_000),
+        ("idem", 10_000),
+        ("parse", 50_000),
+        ("queue", 100_000),
+        ("decide", 100_000),
+        ("journal", 50_000),
+        ("wake", 5_000),
+        ("render", 20_000),
+    ],
+    objective_ppm: 999_000,
+};
+
+/// One object. It waits for the commit of what it shows, and now and then for a block from the disk.
+pub const BUDGET_READ: Budget = Budget {
+    class: "read",
+    total_us: 5_000,
+    stages_us: &[EDGE_US[0], EDGE_US[1], EDGE_US[3], ("accept", 500), ("parse", 500), ("read", 4_000), ("render", 500)],
+    objective_ppm: 999_000,
+};
+
+/// Lists, statements and reports: up to a thousand rows, each from a block that may lie on the disk.
+pub const BUDGET_REPORT: Budget = Budget {
+    class: "report",
+    total_us: 250_000,
+    stages_us: &[EDGE_US[0], EDGE_US[1], EDGE_US[3], ("parse", 1_000), ("read", 200_000), ("render", 50_000)],
+    objective_ppm: 990_000,
+};
+
+/// About the process. `/metrics` renders some thousand lines.
+pub const BUDGET_PROCESS: Budget =
+    Budget { class: "process", total_us: 50_000, stages_us: &[EDGE_US[0], EDGE_US[1]], objective_ppm: 990_000 };
+
+/// Seconds after which a block that nobody asked for leaves the cache: half a working day, so that
+/// what the night's reports read does not stay. 0 is never.
+pub const BLOCK_CACHE_IDLE_S: u64 = 4 * 3_600;
+
+/// The same of an account's texts: a customer who is served is asked for many times in a few hours.
+pub const TEXT_CACHE_IDLE_S: u64 = 8 * 3_600;
+
+/// The same of the store's key chunks: a retry comes within minutes or never.
+pub const KEY_CHUNK_CACHE_IDLE_S: u64 = 3_600;
+
+/// Blocks remembered as hot over a restart: as many as the cache holds at its default size.
+pub const HOT_BLOCKS_MAX: usize = 4_096;
+
+/// Account texts remembered as hot over a restart.
+pub const HOT_TEXTS_MAX: usize = 16_384;
+
 /// How often, and how many at once, somebody may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {

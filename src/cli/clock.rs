@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
@@ -98,6 +98,9 @@ fn post(
         answer_within: Duration::from_secs(30),
     };
     let mut client = Client::new(url, key_file, patience)?;
-    let answer = client.call(Call { path, post: Some(("", &Bytes::from_static(b"{}"))) })?;
+    // A key of its own for each call of the command: a lost answer is asked for again under it.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let key = format!("munim-{}-{}", std::process::id(), since.as_nanos());
+    let answer = client.call(Call { path, post: Some((&key, &Bytes::from_static(b"{}"))) })?;
     Ok((client, answer))
 }

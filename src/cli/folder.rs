@@ -99,6 +99,7 @@ impl EngineArgs {
             key_retention_days: self.key_retention_days,
             checkpoint_entries: self.checkpoint_entries,
             failure_marker: Some(marker_of(folder)),
+            hot_set: Some(folder.join("hot-set.txt")),
             ..EngineOptions::default()
         };
         options.shards = self.shards.map_or(options.shards, usize::from);
@@ -119,7 +120,7 @@ fn new_journal_id() -> u64 {
 
 /// Where a failure of the storage under a folder is noted: in a place that survives the process
 /// and not a reboot.
-fn marker_of(folder: &Path) -> PathBuf {
+pub(super) fn marker_of(folder: &Path) -> PathBuf {
     let runtime = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from);
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let hash = blake3::hash(whole.as_os_str().as_encoded_bytes()).to_hex();

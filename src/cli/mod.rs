@@ -1,22 +1,30 @@
 //! The commands. Data goes to stdout, progress and logs to stderr; exit status 0 well, 1 the
 //! answer is bad, 2 wrong use, 3 could not run, 4 the storage failed in this boot.
 
+pub mod ask;
 pub mod bench;
+pub mod budget;
 pub mod clock;
+pub mod config;
+pub mod config_file;
 pub mod demo;
 pub mod demo_data;
+pub mod doctor;
 pub mod export;
 pub mod folder;
 pub mod hooks;
 pub mod import;
 pub mod keys;
 pub mod listen;
+pub mod measure;
+pub mod probe;
 pub mod process_limits;
 pub mod serve;
 pub mod service_manager;
 pub mod verify;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -47,8 +55,16 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make, show, rotate and revoke API keys.
     Keys(keys::KeysArgs),
+    /// Print what a server's requests may take and what they take; exit status 1 when a budget is broken.
+    Budget(budget::BudgetArgs),
+    /// Ask a server a few times, and show where the time of each request goes, on both sides.
+    Probe(probe::ProbeArgs),
     /// Look after the clock.
     Clock(clock::ClockArgs),
+    /// Check this machine and a data folder: clock, disk, limits, file modes, network, TLS.
+    Doctor(doctor::DoctorArgs),
+    /// Show the settings and where each comes from.
+    Config(config::ConfigArgs),
     /// Make the demo's CSV files anew from their seed.
     #[command(hide = true)]
     DemoData(demo_data::DemoDataArgs),
@@ -56,6 +72,8 @@ enum Command {
 
 /// Wrong answer: verify found something, rows were rejected.
 pub const EXIT_BAD: u8 = 1;
+/// Wrong use: flags, environment or a settings file.
+pub const EXIT_WRONG_USE: u8 = 2;
 /// Could not run.
 pub const EXIT_COULD_NOT_RUN: u8 = 3;
 /// The storage failed in this boot and nobody has accepted that.
@@ -64,7 +82,11 @@ pub const EXIT_STORAGE_FAILED: u8 = 4;
 /// Runs the command line.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let line: Vec<_> = std::env::args_os().collect();
+    let (cli, settings) = match config_file::parse::<Cli>(&line, Path::new(config_file::SYSTEM_FILE)) {
+        Ok(parsed) => parsed,
+        Err(error) => return error.say(),
+    };
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
@@ -76,7 +98,11 @@ pub fn run() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Keys(args) => keys::run(&args),
+        Command::Budget(args) => budget::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Clock(args) => clock::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &settings),
+        Command::Config(args) => config::run(&args, &settings),
         Command::DemoData(args) => match demo_data::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
@@ -86,6 +112,11 @@ pub fn run() -> ExitCode {
 
 /// Says on stderr what went wrong, with its causes, and gives the exit status for it.
 pub fn fail(error: &dyn std::error::Error) -> ExitCode {
+    fail_as(error, EXIT_COULD_NOT_RUN)
+}
+
+/// [`fail`] with an exit status of the caller's.
+pub fn fail_as(error: &dyn std::error::Error, status: u8) -> ExitCode {
     let mut text = format!("munim: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
@@ -94,5 +125,5 @@ pub fn fail(error: &dyn std::error::Error) -> ExitCode {
     }
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr(), "{text}");
-    ExitCode::from(EXIT_COULD_NOT_RUN)
+    ExitCode::from(status)
 }

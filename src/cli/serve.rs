@@ -2,8 +2,8 @@
 //!
 //! A start:
 //! 1. the folder's lock (`--wait-for-lock`), the sockets (`listen.rs`), both before anybody is answered;
-//! 2. sockets are served at once: health checks are answered, and where the socket was handed over
-//!    other requests wait for the books;
+//! 2. sockets are served at once: health checks are answered, and where the socket was handed over,
+//!    or the lock waited for, other requests wait for the books;
 //! 3. the books are opened, the first API key is made if there never was one, the waiting requests go
 //!    on, the service manager is told.
 //!
@@ -30,14 +30,15 @@ use tokio::task::JoinHandle;
 use crate::disk::{DelayDisk, Disk};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
-use crate::http::Edge;
 use crate::http::accept::AcceptLimits;
 use crate::http::gateway::token::Tokens;
 use crate::http::tls::watch_files;
+use crate::http::{Edge, EdgeOptions};
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
 use super::keys::files::{KeyFileError, make_first_key, tokens_of};
 use super::listen::{ListenArgs, ListenError, Sockets, plain};
+use super::measure::{self, MeasureArgs};
 use super::{EXIT_STORAGE_FAILED, fail, hooks, process_limits, service_manager};
 
 /// How often the files of a certificate are looked at.
@@ -85,9 +86,19 @@ pub struct ServeArgs {
     /// Threads that serve connections (default: the number of cores).
     #[arg(long, env = "MUNIM_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+    /// An origin whose pages may ask this server from a browser, such as https://till.example; several by
+    /// commas, none by default.
+    #[arg(long = "cors-origin", env = "MUNIM_CORS_ORIGIN", value_delimiter = ',', value_parser = crate::http::cors::parse_origin)]
+    pub cors_origins: Vec<String>,
     /// Log as text or JSON lines, on stderr.
     #[arg(long, env = "MUNIM_LOG_FORMAT", default_value = "text")]
     pub log_format: crate::telemetry::LogFormat,
+    /// Settings file, instead of /etc/munim/munim.toml and DIR/munim.toml. Read before anything else (`config_file`).
+    #[arg(long, env = "MUNIM_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Traces and alerts.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     /// The engine.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -123,6 +134,9 @@ pub enum ServeError {
     /// The address is not one that is served.
     #[error(transparent)]
     Address(#[from] crate::http::ServeError),
+    /// Traces or alert rules are not what they should be.
+    #[error("{0}")]
+    Measure(String),
     /// A thread or a signal handler could not be set up.
     #[error("could not start serving")]
     Start(#[from] std::io::Error),
@@ -159,15 +173,17 @@ pub fn serve(
     let runtimes = Runtimes::start(workers)?;
     let inside = runtimes.main().enter();
     let (closing, closed) = watch::channel(false);
-    let edge = Edge::new();
+    let edge = measure::edge(&args.measure, &EdgeOptions { cors_origins: args.cors_origins.clone() })?;
     let sockets = Sockets::take(args.listen)?;
-    if sockets.are_handed_over {
+    // Their clients waited in a queue, or at a balancer, for one server to follow the other.
+    if sockets.are_handed_over || args.wait_for_lock > 0 {
         edge.hold_requests_while_opening(OPENING_PATIENCE);
     }
     let open = sockets.open(&args.sockets, &args.data)?;
     let plain = plain(&args.sockets);
-    let serving =
-        crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), args.limits(), closed);
+    let limits = args.limits();
+    let _measuring = measure::start(&edge, &limits, runtimes.main().handle(), workers)?;
+    let serving = crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), limits, closed);
     let mut serving = tokio::spawn(serving);
     let asking = tokio::spawn(service_manager::ask_for_time("opening the books"));
     let (engine, tokens) = match open_books(disk, args) {
@@ -189,6 +205,8 @@ pub fn serve(
     if let Some(front) = open.front {
         tokio::spawn(watch_files(front, TLS_FILES_EVERY));
     }
+    let core = Arc::clone(engine.core());
+    std::thread::Builder::new().name("warm".into()).spawn(move || core.warm())?;
     let for_ready = Arc::clone(&engine);
     std::thread::Builder::new().name("ready".into()).spawn(move || ready(&for_ready, open.first))?;
     let ended = runtimes.main().block_on(async {

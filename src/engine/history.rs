@@ -9,17 +9,19 @@
 //! worker ever waits for a disk.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use crate::config::{BLOCK_CACHE_IDLE_S, TEXT_CACHE_IDLE_S};
 use crate::domain::account::Side;
 use crate::domain::entry::{AccountCold, Entry, TransferEntry};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::time::Day;
 use crate::journal::{Block, Journal, RunHead};
 
+use super::caches::{CacheState, Counter};
 use super::view::Unavailable;
 
 /// Why history could not be read.
@@ -117,25 +119,6 @@ pub struct Record {
     pub reply: Vec<u8>,
 }
 
-/// A cache's hits and misses. moka keeps none.
-#[derive(Debug, Default)]
-pub struct Counter {
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
-impl Counter {
-    fn count(&self, hit: bool) {
-        if hit { &self.hits } else { &self.misses }.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// (hits, misses) since the start.
-    #[must_use]
-    pub fn read(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
-    }
-}
-
 /// The readable past, behind its caches.
 #[derive(Debug)]
 pub struct History {
@@ -157,14 +140,19 @@ impl History {
     /// Caches of so many bytes each. LRU, as the owner's card says: the newest blocks are the ones read.
     #[must_use]
     pub fn new(journal: Arc<Journal>, block_bytes: u64, text_bytes: u64) -> History {
+        let (block_counter, text_counter) = (Counter::default(), Counter::default());
         let blocks = Cache::builder()
             .max_capacity(block_bytes)
             .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(Duration::from_secs(BLOCK_CACHE_IDLE_S))
+            .eviction_listener(block_counter.listener())
             .weigher(|_, block: &Arc<Block>| u32::try_from(block.bytes().len() + 128).unwrap_or(u32::MAX))
             .build();
         let texts = Cache::builder()
             .max_capacity(text_bytes)
             .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(Duration::from_secs(TEXT_CACHE_IDLE_S))
+            .eviction_listener(text_counter.listener())
             .weigher(|_, cold: &Arc<AccountCold>| {
                 let strings: usize = cold.name.as_ref().map_or(0, |name| name.len())
                     + cold.external_id.as_ref().map_or(0, |id| id.len())
@@ -172,7 +160,72 @@ impl History {
                 u32::try_from(strings + TEXT_OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();
-        History { journal, blocks, texts, block_counter: Counter::default(), text_counter: Counter::default() }
+        History { journal, blocks, texts, block_counter, text_counter }
+    }
+
+    /// Both caches.
+    #[must_use]
+    pub fn cache_states(&self) -> [CacheState; 2] {
+        fn state<V: Clone + Send + Sync + 'static>(
+            name: &'static str,
+            cache: &Cache<u64, V>,
+            counter: &Counter,
+        ) -> CacheState {
+            let (hits, misses) = counter.read();
+            CacheState {
+                name,
+                hits,
+                misses,
+                evictions: counter.evictions(),
+                entries: cache.entry_count(),
+                weight_bytes: cache.weighted_size(),
+                capacity_bytes: cache.policy().max_capacity().unwrap_or_default(),
+            }
+        }
+        [state("blocks", &self.blocks, &self.block_counter), state("texts", &self.texts, &self.text_counter)]
+    }
+
+    /// Keys of what is cached: first seqs of blocks, seqs of texts.
+    #[must_use]
+    pub fn cached(&self) -> (Vec<u64>, Vec<u64>) {
+        (self.blocks.iter().map(|(first, _)| *first).collect(), self.texts.iter().map(|(seq, _)| *seq).collect())
+    }
+
+    /// Whether the cache of blocks has no room for what is only a guess: nine tenths are in use.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.blocks.run_pending_tasks();
+        let capacity = self.blocks.policy().max_capacity().unwrap_or(u64::MAX);
+        self.blocks.weighted_size() >= capacity / 10 * 9
+    }
+
+    /// Reads a block ahead, if it is one and is not there; whether it did.
+    pub fn warm_block(&self, first: Seq) -> bool {
+        if first == Seq::NONE || first > self.journal.durable_seq() || self.blocks.contains_key(&first.0) {
+            return false;
+        }
+        let is_block = matches!(self.journal.locate(first), Ok(Some(place)) if place == first);
+        let block = if is_block { self.journal.load(first).ok() } else { None };
+        block.inspect(|block| self.remember(block)).is_some()
+    }
+
+    /// Reads texts ahead, if their block is in memory; whether it did.
+    pub fn warm_text(&self, cold_seq: Seq) -> bool {
+        if cold_seq == Seq::NONE || cold_seq > self.journal.durable_seq() || self.texts.contains_key(&cold_seq.0) {
+            return false;
+        }
+        let block = match self.journal.locate(cold_seq) {
+            Ok(Some(first)) => self.blocks.get(&first.0),
+            _ => None,
+        };
+        let entry = block.and_then(|block| block.entry(cold_seq).map(|(_, entry)| entry));
+        let cold = match entry {
+            Some(Entry::AccountOpened(entry)) => entry.cold,
+            Some(Entry::AccountChanged(entry)) => entry.cold,
+            _ => return false,
+        };
+        self.texts.insert(cold_seq.0, Arc::new(cold));
+        true
     }
 
     /// The writer's newest blocks: most reads are of what was just written.
@@ -191,12 +244,13 @@ impl History {
         let unreadable = |error: crate::journal::JournalError| ReadError::Unreadable(error.to_string());
         let Some(first) = self.journal.locate(seq).map_err(unreadable)? else { return Ok(None) };
         let cached = self.blocks.get(&first.0);
+        if cached.is_none() && reach == Reach::Memory {
+            // Asked for again by whoever may wait for the disk, and counted then.
+            return Err(ReadError::NotCached);
+        }
         self.block_counter.count(cached.is_some());
         if cached.is_some() {
             return Ok(cached);
-        }
-        if reach == Reach::Memory {
-            return Err(ReadError::NotCached);
         }
         let block = self.journal.load(first).map_err(unreadable)?;
         self.remember(&block);
@@ -245,9 +299,8 @@ impl History {
     /// # Errors
     /// [`ReadError`].
     pub fn account_texts(&self, cold_seq: Seq, reach: Reach) -> Result<Arc<AccountCold>, ReadError> {
-        let cached = self.texts.get(&cold_seq.0);
-        self.text_counter.count(cached.is_some());
-        if let Some(cold) = cached {
+        if let Some(cold) = self.texts.get(&cold_seq.0) {
+            self.text_counter.count(true);
             return Ok(cold);
         }
         let cold = match self.entry(cold_seq, reach)?.map(|located| located.entry) {
@@ -255,6 +308,7 @@ impl History {
             Some(Entry::AccountChanged(entry)) => Arc::new(entry.cold),
             _ => return Err(ReadError::Unreadable(format!("entry seq={cold_seq} holds no account texts"))),
         };
+        self.text_counter.count(false);
         self.texts.insert(cold_seq.0, Arc::clone(&cold));
         Ok(cold)
     }

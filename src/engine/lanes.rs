@@ -22,6 +22,21 @@ use super::view::Unavailable;
 
 type Job = Box<dyn FnOnce(&Arc<Core>) + Send>;
 
+/// How full a lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneLoad {
+    /// Its name.
+    pub name: &'static str,
+    /// Commands inside, or batches that wait.
+    pub busy: usize,
+    /// How many it takes.
+    pub capacity: usize,
+    /// The wait that one more has to expect.
+    pub wait: Duration,
+    /// Refused at its door since the start; of batches only the answers tell.
+    pub refused: u64,
+}
+
 /// Both lanes.
 pub struct Lanes {
     interactive: Arc<Admission>,
@@ -76,6 +91,17 @@ impl Lanes {
         let in_flight = self.bulk_in_flight.load(Ordering::Relaxed);
         let each = Duration::from_micros(self.bulk_us.load(Ordering::Relaxed));
         (in_flight, each * u32::try_from(in_flight / self.bulk_threads).unwrap_or(u32::MAX))
+    }
+
+    /// How full both are.
+    #[must_use]
+    pub fn loads(&self) -> [LaneLoad; 2] {
+        let (busy, capacity, wait, refused) = self.interactive.look();
+        let (waiting, bulk_wait) = self.look_bulk();
+        [
+            LaneLoad { name: "interactive", busy, capacity, wait, refused },
+            LaneLoad { name: "bulk", busy: waiting, capacity: BULK_QUEUE_MAX, wait: bulk_wait, refused: 0 },
+        ]
     }
 
     /// Runs a job on a batch thread.

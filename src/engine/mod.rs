@@ -10,12 +10,14 @@
 
 pub mod admission;
 pub mod batch;
+pub mod caches;
 pub mod checkpoint;
 pub mod clock;
 pub mod command;
 pub mod commit;
 pub mod history;
 pub mod holds;
+pub mod hot;
 pub mod keyring;
 mod keyring_row;
 pub mod keys;
@@ -90,6 +92,8 @@ pub struct EngineOptions {
     pub interactive_max: usize,
     /// Written when the journal fails; a later start in the same boot looks for it.
     pub failure_marker: Option<PathBuf>,
+    /// Where what is cached is written down for the next start.
+    pub hot_set: Option<PathBuf>,
     /// The journal's own.
     pub journal: JournalOptions,
 }
@@ -110,6 +114,7 @@ impl Default for EngineOptions {
             bulk_threads: (cores / 2).max(1),
             interactive_max: crate::config::INTERACTIVE_MAX,
             failure_marker: None,
+            hot_set: None,
             journal: JournalOptions::default(),
         }
     }
@@ -155,6 +160,9 @@ pub struct Core {
     rolled_inbox: crossbeam::channel::Receiver<SegmentInfo>,
     is_closing: AtomicBool,
     failure_marker: Option<PathBuf>,
+    hot_set: Option<PathBuf>,
+    /// Blocks and texts read ahead.
+    warmed: AtomicU64,
     /// Touched by the keeper and by status.
     scrub: Mutex<scrub::Scrub>,
     segment_rolls: AtomicU64,
@@ -201,6 +209,8 @@ impl Core {
             rolled_inbox,
             is_closing: AtomicBool::new(false),
             failure_marker: options.failure_marker.clone(),
+            hot_set: options.hot_set.clone(),
+            warmed: AtomicU64::new(0),
             scrub: Mutex::default(),
             segment_rolls: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
@@ -516,6 +526,12 @@ impl Engine {
     /// What a failed wait means for somebody who has changed nothing.
     fn failed(&self) -> Unavailable {
         Unavailable::JournalUnavailable(self.core.journal.state().to_string())
+    }
+
+    /// How full the lanes are.
+    #[must_use]
+    pub fn lane_loads(&self) -> [lanes::LaneLoad; 2] {
+        self.lanes.loads()
     }
 
     /// Stops taking work, lets what was appended become durable, and stops the threads.

@@ -82,6 +82,20 @@ impl Engine {
         Ok(AsOf { value, seq })
     }
 
+    /// Several accounts as they are now, with one wait and one read; numbers that name nothing are left out.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn accounts_of(&self, numbers: Vec<AccountNo>) -> Result<AsOf<Vec<AccountView>>, Unavailable> {
+        let row = |no| Some((no, self.core().shards.copy(no)?));
+        let rows: Vec<_> = numbers.into_iter().filter_map(row).collect();
+        let seq = rows.iter().map(|(_, account)| account.last_seq).max().unwrap_or(Seq::NONE);
+        self.durable(seq).await?;
+        let page = Page { rows, has_more: false, cursor: None };
+        let page = self.read(move |core, reach| reads::with_texts(core, &page, reach)).await?;
+        Ok(AsOf { value: page.rows, seq })
+    }
+
     /// Balances as recorded by an instant; `None` when the account did not exist then.
     ///
     /// # Errors
@@ -146,6 +160,25 @@ impl Engine {
         let newest = self.core().holds.recent_fates(seq).iter().map(|(by, _)| *by).max();
         self.durable(newest.unwrap_or(seq).max(seq)).await?;
         self.read(move |core, reach| core.transfer_view(seq, reach)).await
+    }
+
+    /// Several transfers as they are today, with one wait and one read; seqs that name none are left out.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn transfers_of(&self, mut seqs: Vec<Seq>) -> Result<AsOf<Vec<TransferView>>, Unavailable> {
+        let appended = self.core().journal().appended_seq();
+        seqs.retain(|seq| *seq <= appended);
+        // Their newest fates are waited for, as in `transfer`.
+        let newest =
+            |seq: &Seq| self.core().holds.recent_fates(*seq).iter().map(|(by, _)| *by).max().unwrap_or(*seq).max(*seq);
+        self.durable(seqs.iter().map(newest).max().unwrap_or(Seq::NONE)).await?;
+        let read = move |core: &Arc<Core>, reach| {
+            let views = seqs.iter().map(|seq| core.transfer_view(*seq, reach)).collect::<Result<Vec<_>, _>>()?;
+            let seq = views.iter().flatten().map(|view| view.seq).max().unwrap_or(Seq::NONE);
+            Ok(AsOf { value: views.into_iter().flatten().map(|view| view.value).collect(), seq })
+        };
+        self.read(read).await
     }
 
     /// A page of transfers, newest first, after `before`.

@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Holds expired in one tick: 10,000 take about 10 ms, and the next tick takes the rest.
 const EXPIRE_AT_ONCE: usize = 10_000;
 
+/// How often what is hot is written down: a power cut costs the warmth of so many minutes.
+const HOT_SET_EVERY: Duration = Duration::from_secs(300);
+
 /// How long the keeper rests after the store refused.
 const STORE_RETRY: Duration = Duration::from_secs(5);
 
@@ -66,6 +69,7 @@ impl Upkeep {
         for thread in self.keepers {
             let _ = thread.join();
         }
+        core.save_hot_set();
         core.journal.close();
         for thread in self.journal {
             let _ = thread.join();
@@ -164,6 +168,7 @@ impl Core {
 
 fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
     let mut last = Instant::now();
+    let mut hot_saved = Instant::now();
     let mut rest = TICK;
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         rest = TICK;
@@ -180,6 +185,10 @@ fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
             last = Instant::now();
             if !core.checkpoint_now() {
                 rest = STORE_RETRY;
+            }
+            if hot_saved.elapsed() >= HOT_SET_EVERY {
+                hot_saved = Instant::now();
+                core.save_hot_set();
             }
         }
     }

@@ -106,7 +106,8 @@ where
     Ok(first.unwrap_or_else(|| Bytes::from(whole)))
 }
 
-fn too_large(bytes_max: usize) -> Box<Problem> {
+/// `body_too_large`, with the bound.
+pub fn too_large(bytes_max: usize) -> Box<Problem> {
     Problem::new(Code::BodyTooLarge, format!("A body has at most {bytes_max} bytes here."))
 }
 

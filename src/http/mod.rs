@@ -5,21 +5,29 @@
 //! `gateway` (the stages of a request), `router` (all routes), `negotiate`, `body`, `idempotency`,
 //! `query` and `json` (bytes → command), `resources` (one handler per route), `render` and `reply`
 //! (view → bytes), `problem` (refusals), `timing` and `request_id` (headers of every answer).
-//! Beside them: `hooks` (what the edge lets others do), `operations` (background work), `docs` (pages).
+//! Beside them: `budget` (what each route may take), `hooks` (what the edge lets others do), `operations` (background work), `proto`
+//! (transfers as protobuf), `fields` (parts of answers, ids that become objects), `compress` and `cors`,
+//! `openapi` (what all routes take and give, as data) and `docs` (that data and the problems as pages).
 //!
 //! **Invariant:** the edge decides nothing about money; what it refuses it refuses by shape.
 
 pub mod accept;
 pub mod body;
+pub mod budget;
+pub mod compress;
+pub mod cors;
 mod docs;
+mod fields;
 pub mod gateway;
 pub mod hooks;
 pub mod idempotency;
 pub mod json;
 mod negotiate;
+pub mod openapi;
 pub mod operations;
 pub mod peer;
 pub mod problem;
+pub mod proto;
 pub mod query;
 pub mod render;
 pub mod reply;
@@ -31,5 +39,5 @@ pub mod server;
 pub mod timing;
 pub mod tls;
 
-pub use gateway::{Books, Edge};
+pub use gateway::{Books, Edge, EdgeOptions};
 pub use server::{ServeError, serve};

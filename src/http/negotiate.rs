@@ -1,12 +1,16 @@
 //! Media types: what a caller accepts, what it sends, what it prefers.
 
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 
+use super::compress::{CODINGS, Coding};
 use super::json::BatchForm;
 use super::problem::{Code, Outcome, Problem};
 use super::router::Takes;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// The media type of protobuf messages.
+pub const PROTOBUF: &str = "application/x-protobuf";
 
 /// The first of `offers` that the caller likes best (RFC 9110, 12.5.1).
 ///
@@ -14,12 +18,13 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// `not_acceptable`.
 pub fn accepted(headers: &HeaderMap, offers: &'static [&'static str]) -> Outcome<&'static str> {
     let default = offers[0];
+    if !headers.contains_key(ACCEPT) {
+        return Ok(default);
+    }
     let mut best: Option<(u16, &'static str)> = None;
-    let mut is_asked = false;
     for offer in offers {
         let mut weight: Option<(u8, u16)> = None;
         for value in headers.get_all(ACCEPT) {
-            is_asked = true;
             for range in value.to_str().unwrap_or_default().split(',') {
                 // The most specific range decides, not the heaviest.
                 if let Some(found) = weigh(range, offer)
@@ -36,7 +41,6 @@ pub fn accepted(headers: &HeaderMap, offers: &'static [&'static str]) -> Outcome
     }
     match best {
         Some((_, offer)) => Ok(offer),
-        None if !is_asked => Ok(default),
         None => {
             let detail = format!("This route answers with {}.", offers.join(" or "));
             Err(Problem::new(Code::NotAcceptable, detail))
@@ -60,8 +64,37 @@ fn weigh(range: &str, offer: &str) -> Option<(u8, u16)> {
         }
         1
     };
-    let weight = parts.find_map(|part| part.trim().strip_prefix("q=").map(parse_weight));
-    Some((specific, weight.unwrap_or(1000)))
+    Some((specific, weight_of(parts)))
+}
+
+/// The weight among parameters, 1 when there is none.
+fn weight_of<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u16 {
+    let weight = parameters.find_map(|part| part.trim().strip_prefix(['q', 'Q'])?.trim_start().strip_prefix('='));
+    weight.map_or(1000, |text| parse_weight(text.trim()))
+}
+
+/// The content coding that the caller likes best; among equals, the one that serves best. `None`: as it is,
+/// also for a caller who forbids even that: an answer that it may not be able to read beats none.
+#[must_use]
+pub fn accepted_coding(headers: &HeaderMap) -> Option<Coding> {
+    let mut weights: [Option<u16>; CODINGS.len()] = [None; CODINGS.len()];
+    let (mut others, mut plain) = (0, 0);
+    for value in headers.get_all(ACCEPT_ENCODING) {
+        for part in value.to_str().unwrap_or_default().split(',') {
+            let mut parts = part.split(';');
+            let name = parts.next().unwrap_or_default().trim();
+            let weight = weight_of(parts);
+            match Coding::from_name(name) {
+                Some(coding) => weights[coding as usize] = Some(weight),
+                None if name == "*" => others = weight,
+                None if name.eq_ignore_ascii_case("identity") => plain = weight,
+                None => {}
+            }
+        }
+    }
+    let weigh = |coding: Coding| weights[coding as usize].unwrap_or(others);
+    let best = CODINGS.iter().map(|(coding, _)| *coding).rev().max_by_key(|coding| weigh(*coding))?;
+    (weigh(best) > 0 && weigh(best) >= plain).then_some(best)
 }
 
 /// A weight `0`, `1`, `0.5`, `0.123` in thousandths; anything else counts as 1.
@@ -89,12 +122,19 @@ pub fn check_content_type(headers: &HeaderMap, takes: Takes, body: &[u8]) -> Out
     let is_utf8 = charset.is_none_or(|(_, charset)| charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"));
     let is_json = is_utf8 && name.eq_ignore_ascii_case("application/json");
     let is_lines = is_utf8 && name.eq_ignore_ascii_case("application/x-ndjson");
+    let is_protobuf = name.eq_ignore_ascii_case(PROTOBUF);
     match takes {
         Takes::Nothing => Ok(BatchForm::Json),
-        Takes::JsonOrNothing if is_json || body.is_empty() => Ok(BatchForm::Json),
-        Takes::Json | Takes::JsonBatch | Takes::Batch if is_json => Ok(BatchForm::Json),
+        Takes::Message | Takes::MessageOrNothing | Takes::Batch if is_protobuf => Ok(BatchForm::Protobuf),
+        Takes::JsonOrNothing | Takes::MessageOrNothing if is_json || body.is_empty() => Ok(BatchForm::Json),
+        Takes::Json | Takes::Message | Takes::JsonBatch | Takes::Batch if is_json => Ok(BatchForm::Json),
         Takes::Batch if is_lines => Ok(BatchForm::Lines { atomic: false }),
-        Takes::Batch => Err(unsupported("Send application/json or application/x-ndjson, in UTF-8.")),
+        Takes::Batch => {
+            Err(unsupported("Send application/json or application/x-ndjson in UTF-8, or application/x-protobuf."))
+        }
+        Takes::Message | Takes::MessageOrNothing => {
+            Err(unsupported("Send application/json in UTF-8, or application/x-protobuf."))
+        }
         Takes::Json | Takes::JsonBatch | Takes::JsonOrNothing => Err(unsupported("Send application/json, in UTF-8.")),
     }
 }
@@ -147,6 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn the_best_liked_coding_is_taken() {
+        for (accept, expected) in [
+            ("gzip, deflate, br, zstd", Some(Coding::Zstd)),
+            ("gzip, br", Some(Coding::Gzip)),
+            ("br", Some(Coding::Brotli)),
+            ("x-gzip", Some(Coding::Gzip)),
+            ("gzip;q=0.5, br;q=0.8", Some(Coding::Brotli)),
+            ("zstd;q=0, *", Some(Coding::Gzip)),
+            ("*;q=0.1, identity;q=0.5", None),
+            ("gzip;q=0.5, identity", None),
+            ("gzip, identity", Some(Coding::Gzip)),
+            ("gzip; Q = 0", None),
+            ("identity;q=0", None),
+            ("deflate", None),
+            ("", None),
+        ] {
+            assert_eq!(accepted_coding(&headers(ACCEPT_ENCODING, accept)), expected, "{accept}");
+        }
+        assert_eq!(accepted_coding(&HeaderMap::new()), None);
+    }
+
+    #[test]
     fn bodies_say_what_they_are() {
         let takes =
             |takes, value: &str, body: &[u8]| check_content_type(&headers(CONTENT_TYPE, value), takes, body).ok();
@@ -158,6 +220,8 @@ mod tests {
         }
         assert_eq!(takes(Takes::Batch, "application/x-ndjson", b"{}"), Some(BatchForm::Lines { atomic: false }));
         assert_eq!(takes(Takes::JsonBatch, "application/x-ndjson", b"{}"), None);
+        assert_eq!(takes(Takes::Message, "application/x-protobuf", b""), Some(BatchForm::Protobuf));
+        assert_eq!(takes(Takes::Json, "application/x-protobuf", b""), None);
         assert!(check_content_type(&HeaderMap::new(), Takes::Json, b"{}").is_err());
         assert!(check_content_type(&HeaderMap::new(), Takes::JsonOrNothing, b"").is_ok());
         assert!(check_content_type(&HeaderMap::new(), Takes::JsonOrNothing, b"{}").is_err());

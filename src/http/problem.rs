@@ -24,6 +24,8 @@ pub enum Code {
     Books(RejectCode),
     /// The body is no JSON.
     MalformedJson,
+    /// The body is not the protobuf message of the route.
+    MalformedProtobuf,
     /// The body ended early or broke the protocol.
     BodyUnreadable,
     /// A POST that moves money came without a key.
@@ -97,8 +99,9 @@ pub enum Code {
 }
 
 /// All codes that are not refusals of the books: the table of the pages under `/problems`.
-pub const EDGE_CODES: [Code; 36] = [
+pub const EDGE_CODES: [Code; 37] = [
     Code::MalformedJson,
+    Code::MalformedProtobuf,
     Code::BodyUnreadable,
     Code::IdempotencyKeyMissing,
     Code::IdempotencyKeyMalformed,
@@ -161,6 +164,7 @@ impl Code {
         let (name, status, title) = match self {
             Code::Books(code) => (code.name(), books_status(code), books_title(code)),
             Code::MalformedJson => ("malformed_json", 400, "The body is not JSON"),
+            Code::MalformedProtobuf => ("malformed_protobuf", 400, "The body is not the protobuf message"),
             Code::BodyUnreadable => ("body_unreadable", 400, "The body could not be read"),
             Code::IdempotencyKeyMissing => ("idempotency_key_missing", 400, "Idempotency-Key is required here"),
             Code::IdempotencyKeyMalformed => ("idempotency_key_malformed", 400, "Idempotency-Key is malformed"),
@@ -288,6 +292,8 @@ pub struct Problem {
     pub replayed: bool,
     /// Methods for `Allow`.
     pub allow: Option<String>,
+    /// Codings for `Accept-Encoding`, when it was the body's that is not taken.
+    pub accept_encoding: Option<&'static str>,
     /// `WWW-Authenticate`.
     pub authenticate: Option<&'static str>,
     /// Seconds for `Retry-After`, where they are known better than [`Code::retry_after_s`] does.
@@ -310,6 +316,7 @@ impl Problem {
             as_of: None,
             replayed: false,
             allow: None,
+            accept_encoding: None,
             authenticate: None,
             retry_after_s: None,
             standing: None,

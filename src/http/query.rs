@@ -1,4 +1,4 @@
-//! Query parameters: each is known, stands once and makes sense, or the request is refused.
+//! Query parameters: each is known, stands once (but `name[]`) and makes sense, or the request is refused.
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ impl<'a> Query<'a> {
                 let shown: String = name.chars().take(64).collect();
                 return Err(Problem::of_parameter(Code::UnknownParameter, &shown, detail));
             }
-            if pairs.iter().any(|(other, _)| *other == name) {
+            if !name.ends_with("[]") && pairs.iter().any(|(other, _)| *other == name) {
                 return Err(Problem::of_parameter(Code::InvalidParameter, &name, format!("`{name}` stands twice.")));
             }
             pairs.push((name, value));
@@ -52,6 +52,11 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// All values of a parameter that may stand several times: `name[]`.
+    pub fn texts<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_ref())
     }
 
     /// A parameter read by `read`; `expected` ends the sentence "`name` is …".
@@ -106,7 +111,7 @@ impl<'a> Query<'a> {
     pub fn next_page(&self, path: &str, cursor: &str) -> String {
         let mut url = format!("{path}?");
         for (name, value) in self.pairs.iter().filter(|(name, _)| name != "starting_after") {
-            url.push_str(name);
+            url.push_str(&percent_encode(name));
             url.push('=');
             url.push_str(&percent_encode(value));
             url.push('&');

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use hyper::header::{
-    ALLOW, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    LINK, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
@@ -10,6 +11,7 @@ use crate::domain::ids::{IdKind, Seq, write_id};
 use crate::engine::view::Stages;
 
 use super::body::Payload;
+use super::compress::Coding;
 use super::gateway::limit::Standing;
 use super::problem::Problem;
 use super::render::write_number;
@@ -19,7 +21,6 @@ const AS_OF_SEQ: HeaderName = HeaderName::from_static("as-of-seq");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -50,6 +51,16 @@ pub struct Reply {
     pub authenticate: Option<&'static str>,
     /// `Retry-After`, seconds.
     pub retry_after_s: Option<u32>,
+    /// `Content-Encoding` of the body.
+    pub coding: Option<Coding>,
+    /// Another `Accept-Encoding` could have got other bytes.
+    pub varies_by_coding: bool,
+    /// Another `Accept` could have got another media type.
+    pub varies_by_type: bool,
+    /// `Accept-Encoding`: codings that a request's body may have.
+    pub accept_encoding: Option<&'static str>,
+    /// `Content-Length` of the body that a `HEAD` does not get.
+    pub length: Option<u64>,
     /// The engine's share of the time.
     pub stages: Option<Stages>,
 }
@@ -76,7 +87,34 @@ impl Reply {
             allow: None,
             authenticate: None,
             retry_after_s: None,
+            coding: None,
+            varies_by_coding: false,
+            varies_by_type: false,
+            accept_encoding: None,
+            length: None,
             stages: None,
+        }
+    }
+
+    /// What a path can do, for `OPTIONS`.
+    #[must_use]
+    pub fn options(allow: String) -> Reply {
+        let mut reply = Reply::json(StatusCode::NO_CONTENT, Vec::new());
+        reply.content_type = None;
+        reply.body = Payload::Whole(None);
+        reply.allow = Some(allow);
+        reply
+    }
+
+    /// Takes the body away and leaves its length: the answer to a `HEAD`. A stream ends at its writer's next part.
+    pub fn drop_body(&mut self) {
+        match &self.body {
+            Payload::Whole(bytes) => {
+                self.length = bytes.as_ref().map(|bytes| bytes.len() as u64);
+                self.body = Payload::Whole(None);
+            }
+            // A stream that has ended, since its length is as unknown as before.
+            Payload::Parts(_) => self.body = Payload::Parts(tokio::sync::mpsc::channel(1).1),
         }
     }
 
@@ -100,19 +138,20 @@ impl Reply {
         reply.as_of = problem.as_of;
         reply.replayed = problem.replayed;
         reply.allow.clone_from(&problem.allow);
+        reply.accept_encoding = problem.accept_encoding;
         reply.authenticate = problem.authenticate;
         reply.retry_after_s = problem.retry_after_s.or_else(|| problem.code.retry_after_s());
         reply.stages = problem.stages;
         reply
     }
 
-    /// The answer for the HTTP library. Ends the request's clock.
+    /// The answer for the HTTP library. Ends the stage `render`.
     #[must_use]
-    pub fn into_response(self, request: u64, mut timing: Timing, standing: Option<&Standing>) -> Response<Payload> {
+    pub fn into_response(self, request: u64, timing: &mut Timing, standing: Option<&Standing>) -> Response<Payload> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.reserve(10);
+        headers.reserve(12);
         if let Some(content_type) = self.content_type {
             headers.insert(CONTENT_TYPE, content_type);
         }
@@ -145,8 +184,25 @@ impl Reply {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, seconds.into());
         }
+        if let Some(coding) = self.coding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+        }
+        if let Some(codings) = self.accept_encoding {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
+        }
+        if let Some(length) = self.length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        let vary = match (self.varies_by_type, self.varies_by_coding) {
+            (true, true) => Some("Accept, Accept-Encoding"),
+            (true, false) => Some("Accept"),
+            (false, true) => Some("Accept-Encoding"),
+            (false, false) => None,
+        };
+        if let Some(vary) = vary {
+            headers.insert(VARY, HeaderValue::from_static(vary));
+        }
         timing.mark(Stage::Render);
-        insert(headers, SERVER_TIMING, timing.header(self.stages.as_ref()));
         response
     }
 }

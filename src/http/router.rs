@@ -3,6 +3,7 @@
 //! A table and a loop instead of a tree of services: twenty-odd routes of known depth are matched in
 //! under 100 ns, and no future is boxed on the way.
 
+use super::negotiate::PROTOBUF;
 use crate::domain::access::{Need, SCOPE_ALL, scope_covers};
 
 use super::resources::Operation;
@@ -29,9 +30,13 @@ pub enum Takes {
     Json,
     /// JSON, or no body at all.
     JsonOrNothing,
+    /// JSON or protobuf.
+    Message,
+    /// JSON or protobuf, or no body at all.
+    MessageOrNothing,
     /// JSON of a batch.
     JsonBatch,
-    /// JSON or NDJSON of a batch.
+    /// JSON, NDJSON or protobuf of a batch.
     Batch,
 }
 
@@ -55,9 +60,13 @@ pub struct Route {
 }
 
 const JSON: &[&str] = &["application/json"];
+const JSON_OR_PROTOBUF: &[&str] = &["application/json", PROTOBUF];
 const JSON_OR_CSV: &[&str] = &["application/json", "text/csv"];
 const HEALTH: &[&str] = &["application/health+json", "application/json"];
 const HTML: &[&str] = &["text/html"];
+const CSS: &[&str] = &["text/css"];
+const TEXT: &[&str] = &["text/plain"];
+const METRICS: &[&str] = &["application/openmetrics-text", "text/plain"];
 const EXPORTS: &[&str] = &["application/x-ndjson", "text/csv", "text/plain"];
 
 impl Route {
@@ -92,19 +101,19 @@ const fn route(
 
 use Class::{Change, Money, Process, Read};
 use Operation as Op;
-use Takes::{Batch, Json, JsonBatch, JsonOrNothing, Nothing};
+use Takes::{Batch, Json, JsonBatch, JsonOrNothing, Message, MessageOrNothing, Nothing};
 
 /// Every route; the busiest first, a fixed path before one with a hole in its place.
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
-    route("POST",  "/v1/transfers",              "create_transfer",       Op::CreateTransfer,     Money,   Json,          JSON),
-    route("POST",  "/v1/transfers/batch",        "create_transfer_batch", Op::CreateTransferBatch, Money,  Batch,         JSON),
+    route("POST",  "/v1/transfers",              "create_transfer",       Op::CreateTransfer,     Money,   Message,       JSON_OR_PROTOBUF),
+    route("POST",  "/v1/transfers/batch",        "create_transfer_batch", Op::CreateTransferBatch, Money,  Batch,         JSON_OR_PROTOBUF),
     route("GET",   "/v1/accounts/{id}",          "get_account",           Op::GetAccount,         Read,    Nothing,       JSON),
-    route("GET",   "/v1/transfers/{id}",         "get_transfer",          Op::GetTransfer,        Read,    Nothing,       JSON),
-    route("GET",   "/v1/transfers",              "list_transfers",        Op::ListTransfers,      Read,    Nothing,       JSON),
-    route("POST",  "/v1/transfers/{id}/post",    "post_transfer",         Op::PostTransfer,       Money,   JsonOrNothing, JSON),
-    route("POST",  "/v1/transfers/{id}/void",    "void_transfer",         Op::VoidTransfer,       Money,   JsonOrNothing, JSON),
-    route("POST",  "/v1/transfers/{id}/reverse", "reverse_transfer",      Op::ReverseTransfer,    Money,   Json,          JSON),
+    route("GET",   "/v1/transfers/{id}",         "get_transfer",          Op::GetTransfer,        Read,    Nothing,       JSON_OR_PROTOBUF),
+    route("GET",   "/v1/transfers",              "list_transfers",        Op::ListTransfers,      Read,    Nothing,       JSON_OR_PROTOBUF),
+    route("POST",  "/v1/transfers/{id}/post",    "post_transfer",         Op::PostTransfer,       Money,   MessageOrNothing, JSON_OR_PROTOBUF),
+    route("POST",  "/v1/transfers/{id}/void",    "void_transfer",         Op::VoidTransfer,       Money,   MessageOrNothing, JSON_OR_PROTOBUF),
+    route("POST",  "/v1/transfers/{id}/reverse", "reverse_transfer",      Op::ReverseTransfer,    Money,   Message,       JSON_OR_PROTOBUF),
     route("GET",   "/v1/entries/{id}",           "get_entry",             Op::GetEntry,           Read,    Nothing,       JSON),
     route("POST",  "/v1/accounts",               "create_account",        Op::CreateAccount,      Change,  Json,          JSON),
     route("POST",  "/v1/accounts/batch",         "create_account_batch",  Op::CreateAccountBatch, Change,  JsonBatch,     JSON),
@@ -125,11 +134,17 @@ pub const ROUTES: &[Route] = &[
     route("POST",  "/v1/api_keys/{id}/revoke",   "revoke_api_key",        Op::RevokeApiKey,       Change,  JsonOrNothing, JSON),
     route("POST",  "/v1/clock/accept",           "accept_clock",          Op::AcceptClock,        Change,  JsonOrNothing, JSON),
     route("GET",   "/v1/status",                 "get_status",            Op::GetStatus,          Process, Nothing,       JSON),
+    route("GET",   "/v1/latency",                "get_latency",           Op::GetLatency,         Process, Nothing,       JSON),
+    route("GET",   "/metrics",                   "get_metrics",           Op::GetMetrics,         Process, Nothing,       METRICS),
     route("GET",   "/livez",                     "get_livez",             Op::GetLivez,           Process, Nothing,       HEALTH),
     route("GET",   "/readyz",                    "get_readyz",            Op::GetReadyz,          Process, Nothing,       HEALTH),
     route("GET",   "/startupz",                  "get_startupz",          Op::GetStartupz,        Process, Nothing,       HEALTH),
     route("GET",   "/problems",                  "list_problems",         Op::ListProblems,       Process, Nothing,       HTML),
     route("GET",   "/problems/{code}",           "get_problem",           Op::GetProblem,         Process, Nothing,       HTML),
+    route("GET",   "/openapi.json",              "get_openapi",           Op::GetOpenapi,         Process, Nothing,       JSON),
+    route("GET",   "/docs",                      "get_docs",              Op::GetDocs,            Process, Nothing,       HTML),
+    route("GET",   "/docs/style.css",            "get_docs_style",        Op::GetDocsStyle,       Process, Nothing,       CSS),
+    route("GET",   "/proto/munim.v1.proto",      "get_proto",             Op::GetProto,           Process, Nothing,       TEXT),
 ];
 
 /// Whether a text is a scope of something that exists here.
@@ -154,23 +169,38 @@ pub enum Found<'p> {
 #[must_use]
 pub fn find<'p>(method: &str, path: &'p str) -> Found<'p> {
     let wanted = if method == "HEAD" { "GET" } else { method };
-    let mut others: Vec<&str> = Vec::new();
     for route in ROUTES {
-        let Some(hole) = matched(route.pattern, path) else { continue };
-        if route.method == wanted {
+        // The method first: it is shorter.
+        if route.method != wanted {
+            continue;
+        }
+        if let Some(hole) = matched(route.pattern, path) {
             return Found::Route(route, hole);
         }
-        if !others.contains(&route.method) {
-            others.push(route.method);
+    }
+    methods_of(path).map_or(Found::Nowhere, Found::OtherMethods)
+}
+
+/// The methods that exist somewhere, for `OPTIONS *`.
+pub const EVERY_METHOD: &str = "GET, POST, PATCH, HEAD, OPTIONS";
+
+/// The methods of a path as `Allow` lists them, or `None` when there is nothing at it.
+#[must_use]
+pub fn methods_of(path: &str) -> Option<String> {
+    let mut methods: Vec<&str> = Vec::new();
+    for route in ROUTES.iter().filter(|route| matched(route.pattern, path).is_some()) {
+        if !methods.contains(&route.method) {
+            methods.push(route.method);
         }
     }
-    if others.is_empty() {
-        return Found::Nowhere;
+    if methods.is_empty() {
+        return None;
     }
-    if others.contains(&"GET") {
-        others.push("HEAD");
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
     }
-    Found::OtherMethods(others.join(", "))
+    methods.push("OPTIONS");
+    Some(methods.join(", "))
 }
 
 /// What fills the hole of a pattern (nothing when it has none), or `None` when the path is another.
@@ -238,15 +268,15 @@ mod tests {
             ("HEAD", "/v1/accounts/acct_1", "get_account acct_1"),
             ("POST", "/v1/transfers/batch", "create_transfer_batch -"),
             ("GET", "/v1/transfers/batch", "get_transfer batch"),
-            ("DELETE", "/v1/accounts/x", "GET, PATCH, HEAD"),
-            ("PUT", "/v1/accounts/batch", "GET, POST, PATCH, HEAD"),
-            ("OPTIONS", "/v1/transfers", "POST, GET, HEAD"),
+            ("DELETE", "/v1/accounts/x", "GET, PATCH, HEAD, OPTIONS"),
+            ("PUT", "/v1/accounts/batch", "GET, POST, PATCH, HEAD, OPTIONS"),
+            ("OPTIONS", "/v1/transfers", "POST, GET, HEAD, OPTIONS"),
             ("GET", "/v1/transfers/", "nowhere"),
             ("GET", "/v1/accounts/x/y", "nowhere"),
             ("GET", "/v1/accounts//entries", "nowhere"),
             ("GET", "", "nowhere"),
             ("GET", "*", "nowhere"),
-            ("post", "/v1/transfers", "POST, GET, HEAD"),
+            ("post", "/v1/transfers", "POST, GET, HEAD, OPTIONS"),
         ] {
             assert_eq!(say(method, path), expected, "{method} {path}");
         }

@@ -8,7 +8,9 @@
 //! A table is written once, whole, in the order of its hashes; there is no table of all keys, since
 //! random inserts into one are what makes keyed writes slow as a ledger grows.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -18,6 +20,7 @@ use super::filter::{BLOCK_BYTES, Filter};
 use super::row::{Body, Fields, corrupt};
 use super::tables::{FILTER_PIECE_BYTES, KEY_FILTERS, KEY_HEADS, KEY_ROWS, KEYS_PER_CHUNK};
 use super::{KeyKind, Store, StoreError};
+use crate::config::KEY_CHUNK_CACHE_IDLE_S;
 use crate::domain::ids::{Moment, Seq};
 
 const ROW_BYTES: usize = 24;
@@ -25,8 +28,44 @@ const ROW_BYTES: usize = 24;
 /// Key tables, ascending by segment.
 pub(super) type Segments = Vec<Arc<Segment>>;
 
-/// Chunks of `key_rows` by key, without version and seal.
-pub(super) type ChunkCache = Cache<u128, Arc<[u8]>>;
+/// Chunks of `key_rows` by key, without version and seal; and what the cache does.
+#[derive(Debug)]
+pub(super) struct ChunkCache {
+    chunks: Cache<u128, Arc<[u8]>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: Arc<AtomicU64>,
+}
+
+/// The cache of key chunks now; counts are since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChunkCacheState {
+    /// Look-ups that it answered.
+    pub hits: u64,
+    /// Look-ups that it did not.
+    pub misses: u64,
+    /// Chunks that left for want of space or use.
+    pub evictions: u64,
+    /// Chunks in it, roughly.
+    pub entries: u64,
+    /// Bytes in it, roughly.
+    pub weight_bytes: u64,
+    /// Bytes that it may hold.
+    pub capacity_bytes: u64,
+}
+
+impl ChunkCache {
+    /// Forgets all chunks: the tables may be others now.
+    pub(super) fn invalidate_all(&self) {
+        self.chunks.invalidate_all();
+    }
+
+    fn get(&self, key: u128) -> Option<Arc<[u8]>> {
+        let found = self.chunks.get(&key);
+        if found.is_some() { &self.hits } else { &self.misses }.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+}
 
 /// What is kept in memory of a key table.
 #[derive(Debug)]
@@ -41,11 +80,20 @@ pub(super) struct Segment {
 
 /// A cache of this many bytes at most.
 pub(super) fn chunk_cache(bytes_max: u64) -> ChunkCache {
-    Cache::builder()
+    let evictions = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&evictions);
+    let chunks = Cache::builder()
         .max_capacity(bytes_max)
         .weigher(|_, chunk: &Arc<[u8]>| u32::try_from(chunk.len()).unwrap_or(u32::MAX))
         .eviction_policy(EvictionPolicy::lru())
-        .build()
+        .time_to_idle(Duration::from_secs(KEY_CHUNK_CACHE_IDLE_S))
+        .eviction_listener(move |_, _, cause| {
+            if cause.was_evicted() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .build();
+    ChunkCache { chunks, hits: AtomicU64::new(0), misses: AtomicU64::new(0), evictions }
 }
 
 /// Reads heads and filters of all key tables.
@@ -115,7 +163,7 @@ impl Store {
         let segment = Arc::new(Segment { kind, first: segment_first, newest_moment, fences, filter });
         self.change_segments(|segments| {
             for chunk in 0..segment.chunks() {
-                self.chunks.invalidate(&part_key(kind, segment_first, chunk));
+                self.chunks.chunks.invalidate(&part_key(kind, segment_first, chunk));
             }
             segments.retain(|old| (old.kind, old.first) != (kind, segment_first));
             segments.push(segment);
@@ -181,17 +229,31 @@ impl Store {
         self.segments().iter().map(|segment| segment.filter.bytes() + segment.fences.len() * 16).sum()
     }
 
+    /// What the cache of key chunks does.
+    #[must_use]
+    pub fn chunk_cache_state(&self) -> ChunkCacheState {
+        let cache = &self.chunks;
+        ChunkCacheState {
+            hits: cache.hits.load(Ordering::Relaxed),
+            misses: cache.misses.load(Ordering::Relaxed),
+            evictions: cache.evictions.load(Ordering::Relaxed),
+            entries: cache.chunks.entry_count(),
+            weight_bytes: cache.chunks.weighted_size(),
+            capacity_bytes: cache.chunks.policy().max_capacity().unwrap_or_default(),
+        }
+    }
+
     fn find_in(&self, segment: &Segment, hash: &[u8; 16]) -> Result<Option<Seq>, StoreError> {
         let after = segment.fences.partition_point(|fence| fence <= hash);
         let Some(chunk) = after.checked_sub(1) else { return Ok(None) };
         let chunk = u32::try_from(chunk).expect("a table has at most 2^32 chunks: its keys are 32 bits wide");
         let key = part_key(segment.kind, segment.first, chunk);
-        let body = if let Some(body) = self.chunks.get(&key) {
+        let body = if let Some(body) = self.chunks.get(key) {
             body
         } else {
             let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
             let body: Arc<[u8]> = self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.into()))?;
-            self.chunks.insert(key, Arc::clone(&body));
+            self.chunks.chunks.insert(key, Arc::clone(&body));
             body
         };
         let (rows, _) = body.as_chunks::<ROW_BYTES>();

@@ -26,6 +26,7 @@ mod tests;
 pub use checkpoint::Checkpoint;
 pub use facts::{KeyKind, Meta, OffDateKind, OffDateRow, PeriodEventRow, ResolutionKind};
 pub use history::OffDateView;
+pub use keys::ChunkCacheState;
 pub use open::{Store, StoreError};
 
 /// The store's file in a data folder.

@@ -13,7 +13,7 @@ use munim::engine::{Engine, EngineOptions};
 use munim::http::gateway::token::Tokens;
 use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
 use munim::http::peer::Peer;
-use munim::http::{Books, Edge};
+use munim::http::{Books, Edge, EdgeOptions};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -35,6 +35,14 @@ impl Exporter for Content {
         sender.try_send(Ok(part)).expect("there is room for one part");
         Ok((Seq(7), receiver))
     }
+}
+
+/// An engine with somebody content beside it.
+pub fn books_of(engine: &Arc<Engine>) -> Books {
+    let content = Arc::new(Content);
+    // The same after a restart, as in a data folder.
+    let tokens = Tokens::new([7; 32]);
+    Books { engine: Arc::clone(engine), verifier: Arc::clone(&content) as _, exporter: content, tokens }
 }
 
 /// Books, and the edge before them.
@@ -81,21 +89,22 @@ impl Server {
         Server::over(folder)
     }
 
+    /// A server of an operator who decided otherwise.
+    pub fn with(options: &EdgeOptions) -> Server {
+        Server::over_with(tempfile::tempdir().expect("a folder"), options)
+    }
+
     fn over(folder: tempfile::TempDir) -> Server {
+        Server::over_with(folder, &EdgeOptions::default())
+    }
+
+    fn over_with(folder: tempfile::TempDir, edge_options: &EdgeOptions) -> Server {
         let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).expect("the folder is free"));
         let mut options = EngineOptions::default();
         options.journal.segment_bytes = 4 << 20;
         let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
-        let edge = Edge::new();
-        let content = Arc::new(Content);
-        // The same after a restart, as in a data folder.
-        let tokens = Tokens::new([7; 32]);
-        edge.open(Books {
-            engine: Arc::clone(&engine),
-            verifier: Arc::clone(&content) as _,
-            exporter: content,
-            tokens,
-        });
+        let edge = Edge::with(edge_options);
+        edge.open(books_of(&engine));
         Server { edge, engine: Some(engine), folder: Some(folder) }
     }
 
@@ -136,6 +145,7 @@ impl Server {
         assert!(said.header("request-id").starts_with("req_"), "every answer has its request's id");
         assert!(said.header("server-timing").contains("total;dur="), "every answer accounts for its time");
         assert_ne!(said.status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {:?}", said.body);
+        crate::described::check(method, path, &said);
         said
     }
 

@@ -36,7 +36,26 @@ pub const FOLDERS: [Folder; 12] = [
     // libc reserves space ahead of the file's end; blake3 hashes whole sealed segments.
     Folder { name: "disk", imports: &[], names: &["redb", "libc", "blake3"] },
     Folder { name: "config", imports: &[], names: &[] },
-    Folder { name: "telemetry", imports: &[], names: &["tracing_subscriber"] },
+    // hdrhistogram keeps latencies, parking_lot one lock a worker, serde and toml read alert rules;
+    // the rest sends sampled traces to a collector from a thread of its own.
+    Folder {
+        name: "telemetry",
+        imports: &[],
+        names: &[
+            "tracing_subscriber",
+            "hdrhistogram",
+            "parking_lot",
+            "serde",
+            "serde_json",
+            "toml",
+            "tokio",
+            "hyper",
+            "hyper_util",
+            "http_body_util",
+            "bytes",
+            "crossbeam",
+        ],
+    },
     Folder { name: "journal", imports: &["domain", "disk", "config"], names: &["redb", "crossbeam", "blake3"] },
     // blake3 guards packed rows, as it guards the journal's blocks.
     Folder { name: "store", imports: &["domain", "disk", "config"], names: &["redb", "moka", "blake3"] },
@@ -97,10 +116,16 @@ pub const FOLDERS: [Folder; 12] = [
             "ring",
             // The future around each request, which must not hold it twice.
             "pin_project_lite",
+            // Bodies in other formats and codings.
+            "prost",
+            "zstd",
+            "flate2",
+            "brotli",
         ],
     },
     Folder { name: "cli", imports: &["*"], names: &["*"] },
-    Folder { name: "main", imports: &["cli"], names: &["mimalloc"] },
+    // With `count-allocations`, telemetry's allocator counts.
+    Folder { name: "main", imports: &["cli", "telemetry"], names: &["mimalloc"] },
     Folder { name: "lib", imports: &[], names: &[] },
 ];
 

@@ -19,7 +19,7 @@ use hdrhistogram::Histogram;
 
 use super::epoll::Poller;
 use super::machine::{self, CpuTime};
-use super::wire::{Answer, Connection, Sent, find, json_text};
+use super::wire::{Answer, Connection, Sent, ask, find, json_number, json_text};
 
 /// Broken connections after which a run is given up: a server that drops this many is broken.
 const RECONNECTS_MAX: u64 = 100;
@@ -126,6 +126,8 @@ pub struct Outcome {
     pub generator_cpu: CpuTime,
     /// Processor time of the server, where its process is known.
     pub server_cpu: Option<CpuTime>,
+    /// Memory allocations of the server meanwhile, where its binary counts them (`count-allocations`).
+    pub server_allocations: Option<u64>,
 }
 
 /// Runs the group against the server; `progress` is called about once a second with the measured time.
@@ -160,6 +162,9 @@ struct Load<'a> {
     cpu_before: (CpuTime, Option<CpuTime>),
     /// Set when sending stops.
     cpu_used: (CpuTime, Option<CpuTime>),
+    /// Allocations of the server at the start, where its binary counts them, and while measuring.
+    allocations_before: Option<u64>,
+    allocations_used: Option<u64>,
     elapsed: Duration,
 }
 
@@ -194,6 +199,8 @@ impl<'a> Load<'a> {
             reconnects: 0,
             cpu_before: <_>::default(),
             cpu_used: <_>::default(),
+            allocations_before: setting.server_pid.and_then(|_| allocations(setting.addr)),
+            allocations_used: None,
             elapsed: Duration::ZERO,
         })
     }
@@ -244,6 +251,7 @@ impl<'a> Load<'a> {
             self.measured_from = now;
             self.measured = Measured::new(self.group.name);
             self.cpu_before = self.cpu_now();
+            self.allocations_before = self.allocations_now();
         }
         let until = self.setting.until;
         let elapsed = now.saturating_duration_since(self.measured_from);
@@ -252,8 +260,16 @@ impl<'a> Load<'a> {
             self.elapsed = elapsed;
             let (generator, server) = self.cpu_now();
             let since = |now: Option<CpuTime>, before: Option<CpuTime>| Some(now?.since(before?));
+            let made = |now: u64, before: u64| now.saturating_sub(before);
+            self.allocations_used =
+                self.allocations_now().zip(self.allocations_before).map(|(now, before)| made(now, before));
             self.cpu_used = (generator.since(self.cpu_before.0), since(server, self.cpu_before.1));
         }
+    }
+
+    /// Asked only of a server that was found to count.
+    fn allocations_now(&self) -> Option<u64> {
+        self.allocations_before.and_then(|_| allocations(self.setting.addr))
     }
 
     fn cpu_now(&self) -> (CpuTime, Option<CpuTime>) {
@@ -383,8 +399,16 @@ impl<'a> Load<'a> {
             elapsed: self.elapsed,
             generator_cpu: self.cpu_used.0,
             server_cpu: self.cpu_used.1,
+            server_allocations: self.allocations_used,
         }
     }
+}
+
+/// Memory allocations of a server since its start, if it counts them.
+fn allocations(addr: SocketAddr) -> Option<u64> {
+    let request = b"GET /metrics HTTP/1.1\r\nhost: munim\r\nconnection: close\r\n\r\n";
+    let (_, text) = ask(addr, request, Duration::from_secs(2)).ok()?;
+    json_number(&text, b"munim_allocations_total ")
 }
 
 impl Measured {

@@ -35,6 +35,8 @@ pub struct Figure {
     /// Microseconds of processor time an answer, where the processes did nothing else.
     generator_cpu_us: Option<f64>,
     server_cpu_us: Option<f64>,
+    /// Allocations of the server an answer.
+    allocations: Option<f64>,
     errors: BTreeMap<(u16, String), u64>,
     stages: BTreeMap<String, (u64, u64)>,
 }
@@ -62,6 +64,7 @@ impl Figure {
             per_second: series.to_vec(),
             generator_cpu_us: Some(cpu_us(outcome.generator_cpu)),
             server_cpu_us: outcome.server_cpu.map(cpu_us),
+            allocations: outcome.server_allocations.map(|count| float(count) / float(answers.max(1))),
             latency: measured.latency,
             refused_per_second: measured.refused_per_second.into_iter().take(whole).collect(),
             refused: measured.refused,
@@ -75,6 +78,7 @@ impl Figure {
     pub fn without_cpu(mut self) -> Self {
         self.generator_cpu_us = None;
         self.server_cpu_us = None;
+        self.allocations = None;
         self
     }
 
@@ -113,6 +117,7 @@ impl Figure {
             "last_over_first": self.edges.map(|(first, last)| last / first),
             "each_second": self.per_second,
             "cpu_us_per_answer": {"server": self.server_cpu_us.map(round), "generator": self.generator_cpu_us.map(round)},
+            "server_allocations_per_answer": self.allocations.map(round),
             "errors": errors,
             "server_timing_mean_us": stages,
         })
@@ -399,6 +404,9 @@ fn write_figure(out: &mut String, figure: &Figure, share: Option<f64>) {
     if let Some(generator) = figure.generator_cpu_us {
         let server = figure.server_cpu_us.map(|us| format!("server {us:.1}, ")).unwrap_or_default();
         line(out, "  CPU, µs an answer", &format!("{server}generator {generator:.1} ({} answers)", figure.answers));
+    }
+    if let Some(allocations) = figure.allocations {
+        line(out, "  allocations an answer", &format!("{allocations:.1}"));
     }
     if figure.settled_per_unit > 0.0 {
         let rate = grouped(figure.settled_per_unit * figure.units_per_second);

@@ -284,8 +284,7 @@ fn protocols(limits: &AcceptLimits) -> Protocols {
         .header_read_timeout(limits.header_read_timeout)
         .keep_alive(true)
         .max_buf_size(limits.header_bytes_max.max(8192))
-        .max_headers(limits.headers_max)
-        .pipeline_flush(true);
+        .max_headers(limits.headers_max);
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
         .timer(TokioTimer::new())

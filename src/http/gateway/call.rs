@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 use crate::engine::command::{Command, Origin};
 use crate::engine::view::{Answer, Unavailable};
 
+use super::super::compress::Coding;
 use super::super::idempotency::{Asked, idempotency_key};
 use super::super::json::BatchForm;
 use super::super::peer::Peer;
@@ -36,9 +37,13 @@ pub struct Call<'r> {
     pub route: &'static Route,
     /// The segment that fills the route's hole, percent-encoded.
     pub hole: Option<&'r str>,
-    /// The raw body.
+    /// The body; that of a batch still in its coding.
     pub body: Bytes,
-    /// The shape of a batch body.
+    /// The body as it was sent, where [`Call::body`] was inflated.
+    pub raw: Option<Bytes>,
+    /// The coding in which the body was sent.
+    pub coding: Option<Coding>,
+    /// The format of the body.
     pub form: BatchForm,
     /// The media type to answer with.
     pub gives: &'static str,
@@ -92,7 +97,8 @@ impl<'r> Call<'r> {
     pub fn origin(&mut self, dry_run: bool) -> Outcome<Origin> {
         let uri = &self.head.uri;
         let place = Place { path: uri.path(), query: uri.query().unwrap_or_default() };
-        let origin = with_key(self.unkeyed(dry_run), &self.head.headers, &place, self.route, &self.body);
+        let body = self.raw.as_ref().unwrap_or(&self.body);
+        let origin = with_key(self.unkeyed(dry_run), &self.head.headers, &place, self.route, body);
         self.timing.mark(Stage::Idem);
         origin
     }
@@ -121,9 +127,18 @@ impl<'r> Call<'r> {
     /// What [`Unavailable`] becomes.
     pub async fn submit(&mut self, command: Command, origin: Origin) -> Outcome<Answer> {
         self.timing.mark(Stage::Parse);
-        let answer = self.books()?.engine.submit(command, origin).await?;
-        self.timing.mark_engine(&answer.stages);
-        Ok(answer)
+        let answer = self.books()?.engine.submit(command, origin).await;
+        match answer {
+            Ok(answer) => {
+                self.timing.mark_engine(&answer.stages);
+                Ok(answer)
+            }
+            Err(cause) => {
+                // The engine says nothing about what it did not do: all of it was waiting.
+                self.timing.mark(Stage::Queue);
+                Err(cause.into())
+            }
+        }
     }
 
     /// Asks the books. Ends the stages `parse` and `read`.
@@ -135,9 +150,9 @@ impl<'r> Call<'r> {
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(Unavailable::DeadlineUnmeetable.into());
         }
-        let value = question.await?;
+        let value = question.await;
         self.timing.mark(Stage::Read);
-        Ok(value)
+        Ok(value?)
     }
 }
 

@@ -8,16 +8,21 @@
 //! | auth | whose key, and whether it allows the route; 401, 403 | 0.5 |
 //! | limit | rate and concurrency of the key and the address; 429 | 0.3 |
 //! | negotiate | `Accept` → media type; 406 | 0.2 |
-//! | accept | the body, bounded in size, time and memory; 408, 413, then 415 | 1 |
+//! | accept | the body, bounded in size, time and memory; 408, 413, then 415; a small one is inflated | 1 |
 //! | idem | key and fingerprint; 400 | 1 |
 //! | parse | body → command; 400, 422 | 1 |
 //! | queue, decide, journal | the engine | 1 + 2 + one group commit |
 //! | wake | from durable to this task running again | the scheduler's |
 //! | render | view → bytes, headers | 1 |
+//! | compress | above 1 KiB, as the caller likes it | none; 0.3 ms for 64 KiB, more on a thread of its own |
+//! | other | what no stage has measured; `conclude` shows it and hands the times on | 0.2 |
 //!
-//! Each stage is one call in [`Edge::answer`], its code in a file of its own. Every stage is measured and shown in `Server-Timing`.
+//! Each stage is one call in [`Edge::answer`], its code in a file of its own. `OPTIONS` is answered by
+//! the route table alone, since a browser asks it without credentials. Every stage is measured and
+//! shown in `Server-Timing`.
 
 mod call;
+mod conclude;
 mod deadline;
 pub mod identity;
 pub mod limit;
@@ -29,15 +34,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::http::request::Parts;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 
 use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
 use crate::engine::Engine;
+use crate::telemetry::alerts::{Alerts, default_rules};
+use crate::telemetry::{Source, Telemetry, Tracer};
 
 use super::body::{BodyBudget, Payload, Reserved, read_body};
+use super::budget::plan;
+use super::compress::{body_coding, compress, inflate};
+use super::cors::{Origins, protect};
 use super::hooks::{Exporter, Verifier};
 use super::negotiate::{accepted, check_content_type};
 use super::operations::Operations;
@@ -46,7 +58,7 @@ use super::problem::{Code, Outcome, Problem};
 use super::reply::Reply;
 use super::request_id::RequestIds;
 use super::resources;
-use super::router::{Class, Found, Route, Takes, find};
+use super::router::{Class, EVERY_METHOD, Found, Route, Takes, find, methods_of};
 use super::timing::{Stage, Timing};
 
 use deadline::deadline;
@@ -70,9 +82,17 @@ pub struct Books {
     pub tokens: Tokens,
 }
 
+/// What an operator decides about the edge.
+#[derive(Clone, Debug, Default)]
+pub struct EdgeOptions {
+    /// Origins whose pages may ask, as [`super::cors::parse_origin`] takes them; none by default.
+    pub cors_origins: Vec<String>,
+}
+
 /// The edge of one process.
 #[derive(Debug)]
 pub struct Edge {
+    origins: Origins,
     books: OnceLock<Books>,
     opening: Opening,
     is_draining: AtomicBool,
@@ -82,6 +102,12 @@ pub struct Edge {
     /// What was refused for want of identity, rights or moderation.
     pub refusals: Refusals,
     batch_bodies: Arc<BodyBudget>,
+    /// What is measured.
+    pub telemetry: Arc<Telemetry>,
+    /// What is watched. Guards the state of the rules; taken every ten seconds and by a scrape.
+    pub alerts: Arc<Mutex<Alerts>>,
+    /// Whoever else has something to show at `/metrics`. Guards the list; taken by a scrape.
+    sources: Mutex<Vec<Arc<dyn Source>>>,
     /// Background operations.
     pub operations: Operations,
 }
@@ -90,7 +116,23 @@ impl Edge {
     /// An edge without books: it answers health checks and refuses the rest until [`Edge::open`].
     #[must_use]
     pub fn new() -> Arc<Edge> {
+        Edge::with(&EdgeOptions::default())
+    }
+
+    /// As [`Edge::new`], but as the operator decided.
+    #[must_use]
+    pub fn with(options: &EdgeOptions) -> Arc<Edge> {
+        Edge::measured(options, Tracer::off(), Alerts::new(default_rules(), Vec::new()))
+    }
+
+    /// As [`Edge::with`], with traces and alert rules of the operator's choice.
+    #[must_use]
+    pub fn measured(options: &EdgeOptions, tracer: Tracer, alerts: Alerts) -> Arc<Edge> {
         Arc::new(Edge {
+            origins: Origins::of(&options.cors_origins),
+            telemetry: Arc::new(Telemetry::new(plan(), tracer)),
+            alerts: Arc::new(Mutex::new(alerts)),
+            sources: Mutex::default(),
             books: OnceLock::new(),
             opening: Opening::default(),
             is_draining: AtomicBool::new(false),
@@ -114,6 +156,16 @@ impl Edge {
     /// server whose socket was handed on, and accepts while it starts.
     pub fn hold_requests_while_opening(&self, patience: Duration) {
         self.opening.hold(patience);
+    }
+
+    /// Shows more readings at `/metrics`, and to the alert rules.
+    pub fn add_source(&self, source: Arc<dyn Source>) {
+        self.sources.lock().push(source);
+    }
+
+    /// All that were added.
+    pub(super) fn sources(&self) -> Vec<Arc<dyn Source>> {
+        self.sources.lock().clone()
     }
 
     /// From now on `/readyz` says that this process goes away.
@@ -147,16 +199,29 @@ impl Edge {
         let mut timing = Timing::start();
         let id = self.request_ids.next();
         let (head, body) = request.into_parts();
+        let path = head.uri.path();
         let mut standing = None;
-        let reply = match self.answer(&head, body, peer, id, &mut timing, &mut standing).await {
+        let mut reply = match self.answer(&head, body, peer, id, &mut timing, &mut standing).await {
             Ok(reply) => reply,
             Err(problem) => {
                 standing = standing.or(problem.standing);
                 self.refusals.note(&problem, peer, id, self.uptime_s());
-                Reply::problem(&problem, head.uri.path(), id)
+                Reply::problem(&problem, path, id)
             }
         };
-        reply.into_response(id, timing, standing.as_ref())
+        if let Err(problem) = compress(&mut reply, &head.headers, &mut timing).await {
+            reply = Reply::problem(&problem, path, id);
+        }
+        if head.method == Method::HEAD {
+            reply.drop_body();
+        }
+        let allow = if head.method == Method::OPTIONS { reply.allow.clone() } else { None };
+        let engine = reply.stages;
+        let mut response = reply.into_response(id, &mut timing, standing.as_ref());
+        protect(path, peer.is_tls, response.headers_mut());
+        self.origins.apply(&head, allow.as_deref(), response.headers_mut());
+        self.conclude(&head, id, &timing, engine.as_ref(), &mut response);
+        response
     }
 
     async fn answer<B>(
@@ -171,17 +236,19 @@ impl Edge {
     where
         B: Body<Data = Bytes>,
     {
+        if head.method == Method::OPTIONS {
+            return options(head.uri.path());
+        }
         let (route, hole) = match find(head.method.as_str(), head.uri.path()) {
             Found::Route(route, hole) => (route, hole),
-            Found::Nowhere => {
-                return Err(Problem::new(Code::RouteNotFound, "See /v1 in the documentation for what exists."));
-            }
+            Found::Nowhere => return Err(nowhere()),
             Found::OtherMethods(allow) => {
                 let mut problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}."));
                 problem.allow = Some(allow);
                 return Err(problem);
             }
         };
+        timing.set_route(route);
         if self.books.get().is_none() {
             // In a box: it happens once in a process's life, and would lie in every request's future.
             Box::pin(self.opening.wait(route.operation, || self.books.get().is_some())).await;
@@ -202,12 +269,33 @@ impl Edge {
         let bytes_max = if is_batch { BATCH_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
         let body = read_body(body, bytes_max, reserved.as_mut()).await?;
         let form = check_content_type(&head.headers, route.takes, &body)?;
+        let coding = if route.takes == Takes::Nothing { None } else { body_coding(&head.headers)? };
+        // A batch is inflated where it is parsed, on a batch thread.
+        let (body, raw) = match coding {
+            Some(coding) if !is_batch => (Bytes::from(inflate(coding, &body, bytes_max)?), Some(body)),
+            _ => (body, None),
+        };
         timing.mark(Stage::Accept);
-        let mut call =
-            Call { edge: self, caller, peer, head, route, hole, body, form, gives, request: id, deadline, timing };
-        let answered = resources::dispatch(&mut call).await;
-        if let Err(problem) = &answered {
-            self.audit(&call.caller, route, problem, id);
+        let mut call = Call {
+            edge: self,
+            caller,
+            peer,
+            head,
+            route,
+            hole,
+            body,
+            raw,
+            coding,
+            form,
+            gives,
+            request: id,
+            deadline,
+            timing,
+        };
+        let mut answered = resources::dispatch(&mut call).await;
+        match &mut answered {
+            Ok(reply) => reply.varies_by_type = route.gives.len() > 1 && route.method == "GET",
+            Err(problem) => self.audit(&call.caller, route, problem, id),
         }
         answered
     }
@@ -227,4 +315,14 @@ impl Edge {
         *standing = Some(admitted.standing);
         Ok(Some(admitted))
     }
+}
+
+/// What a path can do; `*` asks about the server.
+fn options(path: &str) -> Outcome<Reply> {
+    let allow = if path == "*" { Some(EVERY_METHOD.to_owned()) } else { methods_of(path) };
+    allow.map(Reply::options).ok_or_else(nowhere)
+}
+
+fn nowhere() -> Box<Problem> {
+    Problem::new(Code::RouteNotFound, "See /docs for what exists.")
 }

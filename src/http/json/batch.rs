@@ -32,6 +32,8 @@ pub enum BatchForm {
         /// One refusal refuses all.
         atomic: bool,
     },
+    /// The message `NewBatch`, which another parser reads.
+    Protobuf,
 }
 
 /// The body of `POST /v1/transfers/batch`; `minimal` is set by the caller. A missing mode is `independent`.
@@ -39,25 +41,32 @@ pub enum BatchForm {
 /// # Errors
 /// `malformed_json`, `unknown_field`, `validation_failed`, or what the resolver says.
 pub fn parse_batch(body: &[u8], form: BatchForm, resolver: &impl Resolver) -> Outcome<Batch> {
+    debug_assert_ne!(form, BatchForm::Protobuf, "the protobuf parser reads protobuf");
     let text = utf8(body)?;
     let (atomic, items) = match form {
         BatchForm::Lines { atomic } => (atomic, lines(text, resolver)?),
-        BatchForm::Json => match fast(text, resolver)? {
+        BatchForm::Json | BatchForm::Protobuf => match fast(text, resolver)? {
             Some(read) => read,
             None => slow(text, resolver)?,
         },
     };
     if items.is_empty() {
-        return Err(of_count("A batch has at least one item."));
+        return Err(no_items());
     }
     Ok(Batch { atomic, minimal: false, items })
+}
+
+/// A batch of nothing.
+pub fn no_items() -> Box<Problem> {
+    of_count("A batch has at least one item.")
 }
 
 fn of_count(detail: &'static str) -> Box<Problem> {
     Problem::of_fields(vec![FieldError { pointer: "/transfers".into(), code: "invalid_value", detail: detail.into() }])
 }
 
-fn too_many() -> Box<Problem> {
+/// A batch of more than [`BATCH_ITEMS_MAX`].
+pub fn too_many() -> Box<Problem> {
     of_count("A batch has at most 10000 items.")
 }
 

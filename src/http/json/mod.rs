@@ -14,8 +14,8 @@ mod batch;
 mod fields;
 mod order;
 mod transfer;
-mod tree;
-mod wire;
+pub(in crate::http) mod tree;
+pub(in crate::http) mod wire;
 
 use crate::domain::ids::{AccountNo, Seq, parse_account_id, parse_id};
 use crate::domain::transfer::AccountRef;
@@ -28,6 +28,12 @@ pub use api_key::{parse_new_key, parse_rotation};
 pub use batch::{BatchForm, parse_batch};
 pub use order::{PeriodReopening, parse_empty, parse_period_close, parse_period_reopen, parse_post, parse_reversal};
 pub use transfer::parse_transfer;
+
+// What other formats share: the checks behind the syntax.
+pub(in crate::http) use batch::{no_items, too_many};
+pub(in crate::http) use fields::{ERRORS_MAX, is_at_most, is_metadata_key};
+pub(in crate::http) use order::reversal_of;
+pub(in crate::http) use transfer::{fast_item, fast_transfer, slow_item, transfer_of};
 
 /// Looks up what `ext:…` names. May wait for the disk.
 pub trait Resolver {

@@ -17,6 +17,10 @@ pub(super) fn object<T>(body: &[u8], read: impl FnOnce(&mut Fields<'_, '_>) -> T
     } else {
         Tree::read(text).map_err(|error| of_serde(&error, ""))?
     };
+    of_tree(tree, read)
+}
+
+fn of_tree<T>(tree: Tree<'_>, read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> Outcome<T> {
     let mut errors = Vec::new();
     let mut fields = Fields::of(tree, String::new(), &mut errors);
     let value = read(&mut fields);
@@ -46,6 +50,14 @@ pub fn parse_empty(body: &[u8]) -> Outcome<()> {
 /// As [`parse_post`].
 pub fn parse_reversal(body: &[u8]) -> Outcome<Box<str>> {
     object(body, |fields| fields.filled_text("reason", DESCRIPTION_CHARS_MAX).into())
+}
+
+/// As [`parse_reversal`], of a body that another format has read.
+///
+/// # Errors
+/// `unknown_field`, `validation_failed`.
+pub fn reversal_of(tree: Tree<'_>) -> Outcome<Box<str>> {
+    of_tree(tree, |fields| fields.filled_text("reason", DESCRIPTION_CHARS_MAX).into())
 }
 
 /// The body of `/v1/periods/close`: the last day of the period.

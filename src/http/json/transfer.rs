@@ -32,11 +32,18 @@ pub fn parse_transfer(body: &[u8], resolver: &impl Resolver) -> Outcome<NewTrans
     if let Ok(wire) = serde_json::from_str::<Wire<'_>>(text)
         && wire.op.is_none()
         && wire.transfer.is_none()
-        && let Some(transfer) = new_transfer(wire, resolver)?
+        && let Some(transfer) = fast_transfer(wire, resolver)?
     {
         return Ok(transfer);
     }
-    let tree = Tree::read(text).map_err(|error| of_serde(&error, ""))?;
+    transfer_of(Tree::read(text).map_err(|error| of_serde(&error, ""))?, resolver)
+}
+
+/// The transfer of a tree, or what is wrong with every field.
+///
+/// # Errors
+/// `unknown_field`, `validation_failed`, or what the resolver says.
+pub fn transfer_of(tree: Tree<'_>, resolver: &impl Resolver) -> Outcome<NewTransfer> {
     let mut errors = Vec::new();
     let mut fields = Fields::of(tree, String::new(), &mut errors);
     let transfer = slow_transfer(&mut fields, resolver)?;
@@ -53,7 +60,7 @@ pub fn fast_item(wire: Wire<'_>, resolver: &impl Resolver) -> Result<Option<Batc
         if wire.transfer.is_some() {
             return Ok(None);
         }
-        return Ok(new_transfer(wire, resolver)?.map(BatchItem::New));
+        return Ok(fast_transfer(wire, resolver)?.map(BatchItem::New));
     };
     let is_bare = wire.debit_account.is_none()
         && wire.credit_account.is_none()
@@ -106,8 +113,12 @@ pub fn slow_item(
     Ok(item)
 }
 
+/// The transfer that the fast way has read, or `None` when the slow way should look.
+///
+/// # Errors
+/// [`Unavailable`].
 #[inline]
-fn new_transfer(wire: Wire<'_>, resolver: &impl Resolver) -> Result<Option<NewTransfer>, Unavailable> {
+pub fn fast_transfer(wire: Wire<'_>, resolver: &impl Resolver) -> Result<Option<NewTransfer>, Unavailable> {
     let (Some(debit), Some(credit), Some(amount)) = (&wire.debit_account, &wire.credit_account, wire.amount) else {
         return Ok(None);
     };

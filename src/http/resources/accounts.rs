@@ -9,14 +9,17 @@ use crate::domain::transfer::AccountRef;
 use crate::engine::command::{AccountChange, Command};
 use crate::engine::view::AccountFilter;
 
+use super::super::fields::{Rows, Shape};
 use super::super::gateway::Call;
 use super::super::json;
+use super::super::openapi::schemas;
 use super::super::problem::Outcome;
 use super::super::query::{At, parse_at};
 use super::super::render;
 use super::super::reply::Reply;
 use super::Names;
 use super::answer::{account_etag, expected_version, no_account, not_modified, of_answer};
+use super::expand::Objects;
 
 /// `POST /v1/accounts`
 pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
@@ -38,6 +41,10 @@ pub fn named(call: &Call<'_>) -> Outcome<AccountNo> {
 
 /// `GET /v1/accounts/{id}`
 pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
+    get_now(call, None).await
+}
+
+async fn get_now(call: &mut Call<'_>, shape: Option<&Shape>) -> Outcome<Reply> {
     let no = named(call)?;
     let engine = &call.books()?.engine;
     let found = call.read(engine.account(no)).await?.ok_or_else(no_account)?;
@@ -48,14 +55,20 @@ pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     let mut reply = Reply::json(StatusCode::OK, render::account(&found.value));
     reply.as_of = Some(found.seq);
     reply.etag = Some(etag);
+    if let Some(shape) = shape {
+        shape.apply(&mut reply, &Objects::default().texts);
+    }
     Ok(reply)
 }
 
 /// `GET /v1/accounts/{id}?at=`: as recorded by an instant, or by effective date at the end of a day.
 pub async fn get_at(call: &mut Call<'_>) -> Outcome<Reply> {
-    let query = call.query(&["at"])?;
+    let query = call.query(&["at", "fields"])?;
+    let shape = Shape::read(call, &query, &schemas::ACCOUNT, Rows::Whole, &[])?;
     let expected = "a date YYYY-MM-DD, or an RFC 3339 instant with its offset";
-    let Some(at) = query.read("at", expected, parse_at)? else { return get(call).await };
+    let Some(at) = query.read("at", expected, parse_at)? else {
+        return get_now(call, Some(&shape)).await;
+    };
     let no = named(call)?;
     let engine = &call.books()?.engine;
     let past = match at {
@@ -67,6 +80,7 @@ pub async fn get_at(call: &mut Call<'_>) -> Outcome<Reply> {
     let text = query.text("at").unwrap_or_default();
     let mut reply = Reply::json(StatusCode::OK, render::past_account(&now.value, &past.value.totals, text));
     reply.as_of = Some(past.seq.max(now.seq));
+    shape.apply(&mut reply, &Objects::default().texts);
     Ok(reply)
 }
 
@@ -83,7 +97,8 @@ pub async fn update(call: &mut Call<'_>) -> Outcome<Reply> {
 
 /// `GET /v1/accounts`
 pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
-    let query = call.query(&["type", "code", "currency", "status", "limit", "starting_after"])?;
+    let query = call.query(&["type", "code", "currency", "status", "limit", "starting_after", "fields"])?;
+    let shape = Shape::read(call, &query, &schemas::ACCOUNT, Rows::In("data"), &[])?;
     let filter = AccountFilter {
         account_type: query.read("type", "asset, liability, equity, income or expense", AccountType::from_name)?,
         code: query.read("code", "a whole number", |text| text.parse().ok())?,
@@ -97,6 +112,7 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     let mut reply = Reply::json(StatusCode::OK, render::account_page(&found.value, call.head.uri.path()));
     reply.as_of = Some(found.seq);
     let cursor = found.value.cursor.filter(|_| found.value.has_more).and_then(|number| u32::try_from(number).ok());
+    shape.apply(&mut reply, &Objects::default().texts);
     reply.next = cursor.map(|number| query.next_page(call.head.uri.path(), &account_id(AccountNo(number))));
     Ok(reply)
 }

@@ -3,23 +3,25 @@
 use std::borrow::Cow;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderName, IF_NONE_MATCH};
+use hyper::header::{HeaderName, HeaderValue, IF_NONE_MATCH};
 
 use crate::domain::ids::{IdKind, Seq, account_id, format_id};
 use crate::domain::reject::{Reject, RejectCode};
 use crate::engine::view::{AccountView, Answer, Reply as Said, TransferView};
 
+use super::super::compress::{with_suffix, without_coding};
 use super::super::gateway::Call;
+use super::super::negotiate::PROTOBUF;
 use super::super::problem::{Code, FieldError, Outcome, Problem, reject_detail};
-use super::super::render;
 use super::super::reply::Reply;
+use super::super::{proto, render};
 
 /// Renders the answer to a command. Where the path named the object, its absence is a 404.
 pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
     let mut reply = match answer.reply {
         Said::Transfer { view, created } => {
-            let mut reply = Reply::json(status(created && view.seq.is_some()), render::transfer(&view));
-            reply.etag = transfer_etag(&view);
+            let mut reply = transfer_reply(call, status(created && view.seq.is_some()), &view);
+            reply.etag = transfer_etag(call, &view);
             if created {
                 reply.location = view.seq.map(|seq| format!("/v1/transfers/{}", format_id(IdKind::Transfer, seq.0)));
             }
@@ -34,6 +36,7 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
             reply
         }
         Said::Accounts(batch) => Reply::json(StatusCode::OK, render::accounts_batch(&batch)),
+        Said::Batch(batch) if gives_protobuf(call) => protobuf(StatusCode::OK, proto::transfers_batch(&batch)),
         Said::Batch(batch) => Reply::json(StatusCode::OK, render::transfers_batch(&batch)),
         Said::Periods(periods) => Reply::json(StatusCode::OK, render::periods(&periods)),
         Said::ClockAccepted => Reply::json(StatusCode::OK, b"{\"object\":\"clock\",\"accepted\":true}".to_vec()),
@@ -56,6 +59,25 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
     reply.replayed = answer.replayed;
     reply.stages = Some(answer.stages);
     Ok(reply)
+}
+
+/// Whether the caller likes protobuf best.
+pub fn gives_protobuf(call: &Call<'_>) -> bool {
+    call.gives == PROTOBUF
+}
+
+/// An answer in protobuf.
+pub fn protobuf(status: StatusCode, body: Vec<u8>) -> Reply {
+    Reply::of(status, HeaderValue::from_static(PROTOBUF), body.into())
+}
+
+/// A transfer in the format that the caller likes best.
+pub fn transfer_reply(call: &Call<'_>, status: StatusCode, view: &TransferView) -> Reply {
+    if gives_protobuf(call) {
+        protobuf(status, proto::transfer(view))
+    } else {
+        Reply::json(status, render::transfer(view))
+    }
 }
 
 fn status(is_created: bool) -> StatusCode {
@@ -106,12 +128,22 @@ pub fn version_etag(version: u32, last_seq: Seq) -> String {
 }
 
 /// A transfer changes by its status and by its reversal, nothing else. `None` for a dry run.
-pub fn transfer_etag(view: &TransferView) -> Option<String> {
+pub fn transfer_etag(call: &Call<'_>, view: &TransferView) -> Option<String> {
     view.seq?;
-    Some(match view.reversed_by {
+    let etag = match view.reversed_by {
         None => format!("\"{}\"", view.status.name()),
         Some(by) => format!("\"{}-{by}\"", view.status.name()),
-    })
+    };
+    Some(typed_etag(call, etag))
+}
+
+/// The tag of a state in the media type of the answer: other bytes under one address need another tag.
+pub fn typed_etag(call: &Call<'_>, etag: String) -> String {
+    match call.gives {
+        PROTOBUF => with_suffix(&etag, "pb"),
+        "text/csv" => with_suffix(&etag, "csv"),
+        _ => etag,
+    }
 }
 
 /// 304 when the caller has this representation already.
@@ -119,8 +151,10 @@ pub fn not_modified(call: &Call<'_>, etag: &str, as_of: Seq) -> Option<Reply> {
     let values = call.head.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     // Weak comparison, as RFC 9110 wants it here.
-    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
-        .then(|| Reply::not_modified(etag.to_owned(), as_of))
+    // The caller may have it compressed; then the tag says so, and is said again.
+    let same = tags.find(|tag| *tag == "*" || without_coding(tag.strip_prefix("W/").unwrap_or(tag)) == etag)?;
+    let shown = if same == "*" { etag } else { same.strip_prefix("W/").unwrap_or(same) };
+    Some(Reply::not_modified(shown.to_owned(), as_of))
 }
 
 /// `If-Match`: the version that the caller saw, and the last seq if it named one; `*` asks nothing.
@@ -132,7 +166,7 @@ pub fn expected_version(call: &Call<'_>) -> Outcome<Option<(u32, Option<Seq>)>> 
     if text == "*" && values.next().is_none() {
         return Ok(None);
     }
-    let expected = parse_version(text).filter(|_| values.next().is_none());
+    let expected = parse_version(&without_coding(text)).filter(|_| values.next().is_none());
     expected.map(Some).ok_or_else(|| {
         let detail: Cow<'static, str> = "If-Match is one entity tag: \"<version>\" or \"<version>-<last_seq>\".".into();
         Problem::new(Code::PreconditionMalformed, detail)

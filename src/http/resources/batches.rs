@@ -4,14 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
+
+use crate::config::BATCH_BODY_BYTES_MAX;
 use crate::engine::Core;
 use crate::engine::command::{Command, Origin};
 use crate::engine::view::Answer;
 
+use super::super::compress::{Coding, inflate};
 use super::super::gateway::{Call, KeyInputs};
 use super::super::json::{self, BatchForm};
 use super::super::negotiate::prefers_minimal;
 use super::super::problem::Outcome;
+use super::super::proto;
 use super::super::reply::Reply;
 use super::super::timing::Stage;
 use super::Names;
@@ -27,10 +32,13 @@ pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
         "independent" => Some(false),
         _ => None,
     })?;
-    let form = if is_lines { BatchForm::Lines { atomic: mode.unwrap_or(false) } } else { BatchForm::Json };
+    let form = if is_lines { BatchForm::Lines { atomic: mode.unwrap_or(false) } } else { call.form };
     let minimal = prefers_minimal(&call.head.headers);
     let answer = run(call, dry_run, move |core, body| {
-        let mut batch = json::parse_batch(body, form, &Names(core))?;
+        let mut batch = match form {
+            BatchForm::Protobuf => proto::parse_batch(body, &Names(core))?,
+            _ => json::parse_batch(body, form, &Names(core))?,
+        };
         batch.minimal = minimal;
         Ok(Command::Batch(batch))
     })
@@ -59,11 +67,13 @@ async fn run(
     parse: impl FnOnce(&Core, &[u8]) -> Outcome<Command> + Send + 'static,
 ) -> Outcome<Answer> {
     let engine = &call.books()?.engine;
-    let (key_inputs, body) = (call.key_inputs(dry_run), std::mem::take(&mut call.body));
+    let sent = Sent { body: std::mem::take(&mut call.body), coding: call.coding };
+    let key_inputs = call.key_inputs(dry_run);
     let spent = Arc::new(Spent::default());
     let noted = Arc::clone(&spent);
     call.timing.mark(Stage::Parse);
-    let answer = engine.submit_bulk(call.deadline, move |core| prepare(core, &key_inputs, &body, &noted, parse)).await;
+    let prepared = move |core: &Arc<Core>| prepare(core, &key_inputs, &sent, &noted, parse);
+    let answer = engine.submit_bulk(call.deadline, prepared).await;
     let mut answer = answer??;
     call.timing.mark_engine(&answer.stages);
     for (stage, us) in [(Stage::Idem, &spent.idem_us), (Stage::Parse, &spent.parse_us)] {
@@ -72,19 +82,29 @@ async fn run(
     Ok(answer)
 }
 
+/// A body as it was sent.
+#[derive(Debug)]
+struct Sent {
+    body: Bytes,
+    coding: Option<Coding>,
+}
+
 fn prepare(
     core: &Core,
     key_inputs: &KeyInputs,
-    body: &[u8],
+    sent: &Sent,
     spent: &Spent,
     parse: impl FnOnce(&Core, &[u8]) -> Outcome<Command>,
 ) -> Outcome<(Command, Origin)> {
     let micros = |since: Instant| u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
     let started = Instant::now();
-    let origin = key_inputs.origin(body)?;
+    let origin = key_inputs.origin(&sent.body)?;
     spent.idem_us.store(micros(started), Ordering::Relaxed);
     let started = Instant::now();
-    let command = parse(core, body)?;
+    let command = match sent.coding {
+        Some(coding) => parse(core, &inflate(coding, &sent.body, BATCH_BODY_BYTES_MAX)?)?,
+        None => parse(core, &sent.body)?,
+    };
     spent.parse_us.store(micros(started), Ordering::Relaxed);
     Ok((command, origin))
 }

@@ -6,19 +6,24 @@ use hyper::header::HeaderValue;
 use crate::domain::money::Currency;
 use crate::engine::command::Command;
 
+use super::super::fields::{Rows, Shape};
 use super::super::gateway::Call;
 use super::super::json;
+use super::super::openapi::schemas;
 use super::super::problem::Outcome;
 use super::super::render;
 use super::super::reply::Reply;
 use super::answer::of_answer;
+use super::expand::Objects;
 
 /// `GET /v1/periods`
 pub async fn list_periods(call: &mut Call<'_>) -> Outcome<Reply> {
-    call.query(&[])?;
+    let query = call.query(&["fields"])?;
+    let shape = Shape::read(call, &query, &schemas::PERIOD_EVENT, Rows::In("data"), &[])?;
     let engine = &call.books()?.engine;
     let found = call.read(engine.periods()).await?;
     let mut reply = Reply::json(StatusCode::OK, render::periods(&found.value));
+    shape.apply(&mut reply, &Objects::default().texts);
     reply.as_of = Some(found.seq);
     Ok(reply)
 }

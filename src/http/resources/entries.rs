@@ -8,17 +8,21 @@ use crate::domain::ids::{IdKind, Seq, parse_id};
 use crate::engine::statement::StatementQuery;
 use crate::engine::view::{TransferFilter, TransferScope, TransferStatus};
 
+use super::super::fields::{Rows, Shape};
 use super::super::gateway::Call;
+use super::super::openapi::schemas;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::Query;
 use super::super::render;
 use super::super::reply::Reply;
 use super::accounts::named;
-use super::answer::{no_account, not_modified, version_etag};
+use super::answer::{no_account, not_modified, typed_etag, version_etag};
+use super::expand::{self, ACCOUNTS_AND_TRANSFERS};
 
 /// `GET /v1/entries/{id}`
 pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
-    call.query(&[])?;
+    let query = call.query(&["fields", "expand[]"])?;
+    let shape = Shape::read(call, &query, &schemas::TRANSFER, Rows::In("transfers"), ACCOUNTS_AND_TRANSFERS)?;
     let no_entry = || Problem::new(Code::EntryNotFound, "No entry has the id in the path.");
     let first = parse_id(IdKind::JournalEntry, &call.id()).map(Seq).ok_or_else(no_entry)?;
     let filter = TransferFilter { scope: TransferScope::Voucher(first), code: None };
@@ -29,14 +33,17 @@ pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
         return Err(no_entry());
     }
     rows.sort_by_key(|row| row.seq);
+    let objects = expand::of_transfers(call, &shape, rows).await?;
     let mut reply = Reply::json(StatusCode::OK, render::voucher(first, rows));
-    reply.as_of = Some(found.seq);
+    reply.as_of = Some(found.seq.max(objects.seq));
+    shape.apply(&mut reply, &objects.texts);
     Ok(reply)
 }
 
 /// `GET /v1/accounts/{id}/entries`
 pub async fn statement(call: &mut Call<'_>) -> Outcome<Reply> {
-    let query = call.query(&["from", "to", "limit", "starting_after"])?;
+    let query = call.query(&["from", "to", "limit", "starting_after", "fields", "expand[]"])?;
+    let shape = Shape::read(call, &query, &schemas::STATEMENT_LINE, Rows::In("data"), &["account", "transfer"])?;
     let asked = StatementQuery {
         from: query.day("from")?,
         to: query.day("to")?,
@@ -49,18 +56,22 @@ pub async fn statement(call: &mut Call<'_>) -> Outcome<Reply> {
     let no = named(call)?;
     let engine = &call.books()?.engine;
     let found = call.read(engine.statement(no, asked)).await?.ok_or_else(no_account)?;
-    let etag = version_etag(found.value.version, found.value.last_seq);
-    if let Some(reply) = not_modified(call, &etag, found.seq) {
+    let etag = typed_etag(call, version_etag(found.value.version, found.value.last_seq));
+    // With other objects inside, the account's own tag says too little.
+    let etag = Some(etag).filter(|_| !shape.expands());
+    if let Some(reply) = etag.as_deref().and_then(|etag| not_modified(call, etag, found.seq)) {
         return Ok(reply);
     }
+    let objects = expand::of_statement(call, &shape, &found.value).await?;
     let mut reply = if call.gives == "text/csv" {
         let csv = HeaderValue::from_static("text/csv; charset=utf-8");
         Reply::of(StatusCode::OK, csv, render::statement_csv(&found.value).into())
     } else {
         Reply::json(StatusCode::OK, render::statement(&found.value))
     };
-    reply.as_of = Some(found.seq);
-    reply.etag = Some(etag);
+    reply.as_of = Some(found.seq.max(objects.seq));
+    reply.etag = etag;
+    shape.apply(&mut reply, &objects.texts);
     if let Some(last) = found.value.lines.last().filter(|_| found.value.has_more) {
         reply.next = Some(query.next_page(call.head.uri.path(), &last.seq.to_string()));
     }

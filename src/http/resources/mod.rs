@@ -5,9 +5,13 @@ mod answer;
 mod api_keys;
 mod batches;
 mod books;
+mod description;
 mod entries;
+mod expand;
 mod export;
 mod health;
+mod latency;
+pub mod metrics;
 mod operations;
 mod transfers;
 
@@ -79,6 +83,10 @@ pub enum Operation {
     AcceptClock,
     /// `GET /v1/status`
     GetStatus,
+    /// `GET /v1/latency`
+    GetLatency,
+    /// `GET /metrics`
+    GetMetrics,
     /// `GET /livez`
     GetLivez,
     /// `GET /readyz`
@@ -89,6 +97,14 @@ pub enum Operation {
     ListProblems,
     /// `GET /problems/{code}`
     GetProblem,
+    /// `GET /openapi.json`
+    GetOpenapi,
+    /// `GET /docs`
+    GetDocs,
+    /// `GET /docs/style.css`
+    GetDocsStyle,
+    /// `GET /proto/munim.v1.proto`
+    GetProto,
 }
 
 /// Hands a request to its handler. The four busiest run in this future; the others in a box, so that
@@ -136,11 +152,16 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::RevokeApiKey => api_keys::revoke(call).await,
         Operation::AcceptClock => books::accept_clock(call).await,
         Operation::GetStatus => health::status(call),
+        Operation::GetLatency => latency::get(call),
+        Operation::GetMetrics => metrics::get(call),
         Operation::GetLivez => health::livez(call),
         Operation::GetReadyz => health::readyz(call),
         Operation::GetStartupz => health::startupz(call),
         Operation::ListProblems => health::problems(call),
         Operation::GetProblem => health::problem(call),
+        Operation::GetOpenapi | Operation::GetDocs | Operation::GetDocsStyle | Operation::GetProto => {
+            description::get(call).await
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Transfers: one by one, and what becomes of them.
 
+use hyper::StatusCode;
+
 use crate::domain::ids::{AccountNo, IdKind, Seq, format_id, parse_id};
 use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
@@ -7,37 +9,66 @@ use crate::domain::transfer::AccountRef;
 use crate::engine::command::Command;
 use crate::engine::view::{TransferFilter, TransferScope, TransferView};
 
+use super::super::fields::{Rows, Shape};
 use super::super::gateway::Call;
-use super::super::json;
+use super::super::json::{self, BatchForm};
+use super::super::openapi::schemas;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::Query;
-use super::super::render;
 use super::super::reply::Reply;
+use super::super::{proto, render};
 use super::Names;
-use super::answer::{no_transfer, not_modified, of_answer, transfer_etag};
+use super::answer::{gives_protobuf, no_transfer, not_modified, of_answer, protobuf, transfer_etag, transfer_reply};
+use super::expand::{self, ACCOUNTS_AND_TRANSFERS};
 
 /// `POST /v1/transfers`
 pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    let transfer = json::parse_transfer(&call.body, &Names(call.books()?.engine.core()))?;
+    let names = Names(call.books()?.engine.core());
+    let transfer = match call.form {
+        BatchForm::Protobuf => proto::parse_transfer(&call.body, &names)?,
+        _ => json::parse_transfer(&call.body, &names)?,
+    };
     let answer = call.submit(Command::Transfer(transfer), origin).await?;
     of_answer(call, answer)
 }
 
 /// `GET /v1/transfers/{id}`
 pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
-    call.query(&[])?;
+    if call.head.uri.query().is_some() {
+        return Box::pin(get_shaped(call)).await;
+    }
     let engine = &call.books()?.engine;
     let seq = named(call)?;
     let found = call.read(engine.transfer(seq)).await?.ok_or_else(no_transfer)?;
-    let etag = transfer_etag(&found.value);
+    let etag = transfer_etag(call, &found.value);
     if let Some(reply) = etag.as_deref().and_then(|etag| not_modified(call, etag, found.seq)) {
         return Ok(reply);
     }
-    let mut reply = Reply::json(hyper::StatusCode::OK, render::transfer(&found.value));
+    let mut reply = transfer_reply(call, StatusCode::OK, &found.value);
     reply.as_of = Some(found.seq);
     reply.etag = etag;
+    Ok(reply)
+}
+
+/// `GET /v1/transfers/{id}?fields=&expand[]=`
+async fn get_shaped(call: &mut Call<'_>) -> Outcome<Reply> {
+    let query = call.query(&["fields", "expand[]"])?;
+    let shape = Shape::read(call, &query, &schemas::TRANSFER, Rows::Whole, ACCOUNTS_AND_TRANSFERS)?;
+    let engine = &call.books()?.engine;
+    let seq = named(call)?;
+    let found = call.read(engine.transfer(seq)).await?.ok_or_else(no_transfer)?;
+    // With other objects inside, the transfer's own tag says too little.
+    let etag = transfer_etag(call, &found.value).filter(|_| !shape.expands());
+    if let Some(reply) = etag.as_deref().and_then(|etag| not_modified(call, etag, found.seq)) {
+        return Ok(reply);
+    }
+    let objects = expand::of_transfers(call, &shape, std::slice::from_ref(&found.value)).await?;
+    let mut reply = transfer_reply(call, StatusCode::OK, &found.value);
+    reply.as_of = Some(found.seq.max(objects.seq));
+    reply.etag = etag;
+    shape.apply(&mut reply, &objects.texts);
     Ok(reply)
 }
 
@@ -51,7 +82,10 @@ fn named(call: &Call<'_>) -> Outcome<Seq> {
 pub async fn post(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    let amount = json::parse_post(&call.body)?;
+    let amount = match call.form {
+        BatchForm::Protobuf => proto::parse_post(&call.body)?,
+        _ => json::parse_post(&call.body)?,
+    };
     let transfer = named(call)?;
     let answer = call.submit(Command::PostHold { transfer, amount }, origin).await?;
     of_answer(call, answer)
@@ -61,7 +95,10 @@ pub async fn post(call: &mut Call<'_>) -> Outcome<Reply> {
 pub async fn void(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    json::parse_empty(&call.body)?;
+    match call.form {
+        BatchForm::Protobuf => proto::parse_empty(&call.body)?,
+        _ => json::parse_empty(&call.body)?,
+    }
     let transfer = named(call)?;
     let answer = call.submit(Command::VoidHold { transfer }, origin).await?;
     of_answer(call, answer)
@@ -71,9 +108,12 @@ pub async fn void(call: &mut Call<'_>) -> Outcome<Reply> {
 pub async fn reverse(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let origin = call.origin(dry_run)?;
-    let reason = Some(json::parse_reversal(&call.body)?);
+    let reason = match call.form {
+        BatchForm::Protobuf => proto::parse_reversal(&call.body)?,
+        _ => json::parse_reversal(&call.body)?,
+    };
     let transfer = named(call)?;
-    let answer = call.submit(Command::Reverse { transfer, reason }, origin).await?;
+    let answer = call.submit(Command::Reverse { transfer, reason: Some(reason) }, origin).await?;
     of_answer(call, answer)
 }
 
@@ -125,7 +165,8 @@ impl Wanted {
 
 /// `GET /v1/transfers`
 pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
-    let query = call.query(&["account", "date", "entry", "code", "limit", "starting_after"])?;
+    let query = call.query(&["account", "date", "entry", "code", "limit", "starting_after", "fields", "expand[]"])?;
+    let shape = Shape::read(call, &query, &schemas::TRANSFER, Rows::In("data"), ACCOUNTS_AND_TRANSFERS)?;
     let wanted = Wanted::read(call, &query)?;
     let filter = TransferFilter { scope: wanted.scope(), code: wanted.code };
     let limit = query.limit()?;
@@ -133,8 +174,15 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     let engine = &call.books()?.engine;
     let mut found = call.read(engine.transfers(filter, before, limit)).await?;
     found.value.rows.retain(|row| wanted.has(row));
-    let mut reply = Reply::json(hyper::StatusCode::OK, render::transfer_page(&found.value, call.head.uri.path()));
-    reply.as_of = Some(found.seq);
+    let objects = expand::of_transfers(call, &shape, &found.value.rows).await?;
+    let path = call.head.uri.path();
+    let mut reply = if gives_protobuf(call) {
+        protobuf(StatusCode::OK, proto::transfer_page(&found.value, path))
+    } else {
+        Reply::json(StatusCode::OK, render::transfer_page(&found.value, path))
+    };
+    shape.apply(&mut reply, &objects.texts);
+    reply.as_of = Some(found.seq.max(objects.seq));
     if let Some(cursor) = found.value.cursor.filter(|_| found.value.has_more) {
         reply.next = Some(query.next_page(call.head.uri.path(), &format_id(IdKind::Transfer, cursor)));
     }
