@@ -17,12 +17,12 @@ use super::super::reply::Reply;
 /// Media type of the same text for a person.
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// `GET /metrics`. Parameters are ignored: scrapers send their own.
+/// `GET /metrics`
 ///
 /// # Errors
-/// None; the result is the shape of every handler.
-#[expect(clippy::unnecessary_wraps, reason = "the shape of every handler")]
+/// `unknown_parameter`.
 pub fn get(call: &mut Call<'_>) -> Outcome<Reply> {
+    call.query(&[])?;
     let is_plain = call.gives == "text/plain";
     let mut exposition = Exposition::new(!is_plain);
     let mut readings = readings(call.edge);
