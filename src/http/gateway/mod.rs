@@ -239,7 +239,7 @@ impl Edge {
         if head.method == Method::OPTIONS {
             return options(head.uri.path());
         }
-        let (route, hole) = route_of(head)?;
+        let (route, hole) = routed(head)?;
         timing.set_route(route);
         if self.books.get().is_none() {
             // In a box: it happens once in a process's life, and would lie in every request's future.
@@ -309,8 +309,14 @@ impl Edge {
     }
 }
 
-/// The stage `route`.
-fn route_of(head: &Parts) -> Outcome<(&'static Route, Option<&str>)> {
+/// What a path can do; `*` asks about the server.
+fn options(path: &str) -> Outcome<Reply> {
+    let allow = if path == "*" { Some(EVERY_METHOD.to_owned()) } else { methods_of(path) };
+    allow.map(Reply::options).ok_or_else(nowhere)
+}
+
+/// The route of a request, and what fills its hole.
+fn routed(head: &Parts) -> Outcome<(&'static Route, Option<&str>)> {
     match find(head.method.as_str(), head.uri.path()) {
         Found::Route(route, hole) => Ok((route, hole)),
         Found::Nowhere => Err(nowhere()),
@@ -320,12 +326,6 @@ fn route_of(head: &Parts) -> Outcome<(&'static Route, Option<&str>)> {
             Err(problem)
         }
     }
-}
-
-/// What a path can do; `*` asks about the server.
-fn options(path: &str) -> Outcome<Reply> {
-    let allow = if path == "*" { Some(EVERY_METHOD.to_owned()) } else { methods_of(path) };
-    allow.map(Reply::options).ok_or_else(nowhere)
 }
 
 fn nowhere() -> Box<Problem> {

@@ -115,7 +115,6 @@ const NEW: &[R] = &[
     R::AccountNotFound,
     R::CurrencyMismatch,
     R::AmountScale,
-    R::AmountLimitExceeded,
     R::AccountClosed,
     R::AccountFrozen,
     R::ExternalIdExists,
@@ -184,7 +183,7 @@ fn transfers(operation: Operation) -> Description {
             body: Some(&s::NEW_BATCH),
             messages: ("NewBatch", "Batch"),
             gives: Gives::One(&s::BATCH),
-            refusals: &[R::BatchRefused, R::AmountLimitExceeded],
+            refusals: &[R::BatchRefused],
             ..plain
         },
         Operation::GetTransfer => Description {
@@ -235,7 +234,6 @@ fn fates(operation: Operation) -> Description {
                 R::TransferNotPending,
                 R::AmountExceedsPending,
                 R::AmountScale,
-                R::AmountLimitExceeded,
                 R::AccountClosed,
                 R::AccountFrozen,
                 R::PeriodClosed,
@@ -260,7 +258,6 @@ fn fates(operation: Operation) -> Description {
             refusals: &[
                 R::TransferNotPosted,
                 R::AlreadyReversed,
-                R::AmountLimitExceeded,
                 R::AccountClosed,
                 R::AccountFrozen,
                 R::PeriodClosed,
@@ -533,9 +530,12 @@ fn description(operation: Operation) -> Description {
 pub fn codes(route: &Route) -> Vec<Code> {
     let Description { refusals, also, parameters, body, .. } = describe(route.operation);
     let mut codes: Vec<Code> = refusals.iter().map(|code| Code::Books(*code)).collect();
+    if route.class == Class::Money {
+        codes.push(Code::Books(R::AmountLimitExceeded));
+    }
     let is_api = !route.is_public();
     let is_command = matches!(route.class, Class::Money | Class::Change);
-    let has_books = route.pattern.starts_with("/v1") && route.operation != Operation::GetOperation;
+    let has_books = is_api && route.operation != Operation::GetOperation;
     codes.extend(EDGE_CODES.into_iter().filter(|code| match code {
         // Every body is read, also one that nobody asked for.
         Code::BodyUnreadable
