@@ -406,8 +406,9 @@ impl<'a> Load<'a> {
 
 /// Memory allocations of a server since its start, if it counts them.
 fn allocations(addr: SocketAddr) -> Option<u64> {
-    let request = b"GET /metrics HTTP/1.1\r\nhost: munim\r\nconnection: close\r\n\r\n";
-    let (_, text) = ask(addr, request, Duration::from_secs(2)).ok()?;
+    let key = super::credentials::line();
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: munim\r\n{key}connection: close\r\n\r\n");
+    let (_, text) = ask(addr, request.as_bytes(), Duration::from_secs(2)).ok()?;
     json_number(&text, b"munim_allocations_total ")
 }
 

@@ -239,15 +239,7 @@ impl Edge {
         if head.method == Method::OPTIONS {
             return options(head.uri.path());
         }
-        let (route, hole) = match find(head.method.as_str(), head.uri.path()) {
-            Found::Route(route, hole) => (route, hole),
-            Found::Nowhere => return Err(nowhere()),
-            Found::OtherMethods(allow) => {
-                let mut problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}."));
-                problem.allow = Some(allow);
-                return Err(problem);
-            }
-        };
+        let (route, hole) = routed(head)?;
         timing.set_route(route);
         if self.books.get().is_none() {
             // In a box: it happens once in a process's life, and would lie in every request's future.
@@ -321,6 +313,19 @@ impl Edge {
 fn options(path: &str) -> Outcome<Reply> {
     let allow = if path == "*" { Some(EVERY_METHOD.to_owned()) } else { methods_of(path) };
     allow.map(Reply::options).ok_or_else(nowhere)
+}
+
+/// The route of a request, and what fills its hole.
+fn routed(head: &Parts) -> Outcome<(&'static Route, Option<&str>)> {
+    match find(head.method.as_str(), head.uri.path()) {
+        Found::Route(route, hole) => Ok((route, hole)),
+        Found::Nowhere => Err(nowhere()),
+        Found::OtherMethods(allow) => {
+            let mut problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}."));
+            problem.allow = Some(allow);
+            Err(problem)
+        }
+    }
 }
 
 fn nowhere() -> Box<Problem> {

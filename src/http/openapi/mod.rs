@@ -286,7 +286,8 @@ fn content(route: &Route, gives: Gives, message: &str) -> Json {
                 json!({ "schema": schema_json, "example": example_of(schema) })
             }
             ("application/json", Gives::Page(row)) => {
-                let item = values::either(values::reference(row.name), &partial(row.name));
+                let whole = values::reference(row.name);
+                let item = if has_fields { values::either(whole, &partial(row.name)) } else { whole };
                 let example = json!({
                     "object": "list", "url": route.pattern, "has_more": false, "data": [example_of(row)],
                 });

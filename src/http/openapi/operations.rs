@@ -530,7 +530,10 @@ fn description(operation: Operation) -> Description {
 pub fn codes(route: &Route) -> Vec<Code> {
     let Description { refusals, also, parameters, body, .. } = describe(route.operation);
     let mut codes: Vec<Code> = refusals.iter().map(|code| Code::Books(*code)).collect();
-    let is_api = route.pattern.starts_with("/v1");
+    if route.class == Class::Money {
+        codes.push(Code::Books(R::AmountLimitExceeded));
+    }
+    let is_api = !route.is_public();
     let is_command = matches!(route.class, Class::Money | Class::Change);
     let has_books = is_api && route.operation != Operation::GetOperation;
     codes.extend(EDGE_CODES.into_iter().filter(|code| match code {
