@@ -31,6 +31,7 @@ pub mod reads;
 pub mod recovery;
 pub mod scrub;
 pub mod shard;
+mod stage_clock;
 pub mod statement;
 pub mod stored;
 pub mod submit;
@@ -65,9 +66,10 @@ use periods::PeriodBook;
 use readers::{Readers, on_disk_thread};
 use recovery::{OpenError, RecoveryReport};
 use shard::Shards;
+use stage_clock::{StageClock, micros};
 use submit::{NotYet, Pending, Said};
 use upkeep::Upkeep;
-use view::{Answer, AsOf, EngineStatus, Stages, Unavailable};
+use view::{Answer, AsOf, EngineStatus, Unavailable};
 use watermark::Watermark;
 
 /// How an engine is set up.
@@ -580,26 +582,4 @@ impl Engine {
             upkeep.stop(&self.core);
         }
     }
-}
-
-/// Measures the stages of one answer.
-struct StageClock {
-    stages: Stages,
-    last: std::time::Instant,
-}
-
-impl StageClock {
-    fn start() -> StageClock {
-        StageClock { stages: Stages::default(), last: std::time::Instant::now() }
-    }
-
-    fn lap(&mut self, add: impl FnOnce(&mut Stages, u32)) {
-        let us = micros(self.last);
-        self.last = std::time::Instant::now();
-        add(&mut self.stages, us);
-    }
-}
-
-fn micros(since: std::time::Instant) -> u32 {
-    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
