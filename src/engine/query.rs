@@ -22,8 +22,11 @@ const MOVED_TRIES: usize = 8;
 /// What `/v1/status` counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counts {
+    /// Accounts.
     pub accounts: u64,
+    /// Open holds.
     pub holds: u64,
+    /// The business date.
     pub business_date: Day,
 }
 
