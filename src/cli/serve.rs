@@ -195,6 +195,8 @@ pub fn serve(
         }
     };
     asking.abort();
+    // Before anybody is told that we listen: a signal that comes then is a drain, and not the end.
+    let mut signals = Signals::listen()?;
     edge.open(hooks::books(&engine, tokens));
     for url in &open.urls {
         // Nobody may be reading; that is no reason not to serve.
@@ -210,21 +212,20 @@ pub fn serve(
     let for_ready = Arc::clone(&engine);
     std::thread::Builder::new().name("ready".into()).spawn(move || ready(&for_ready, open.first))?;
     let ended = runtimes.main().block_on(async {
-        let mut signals = Signals::listen()?;
         tokio::select! {
-            ended = &mut serving => return Ok::<_, std::io::Error>(ended),
+            ended = &mut serving => return ended,
             () = signals.next() => {}
             () = stop.0.notified() => {}
         }
         drain(args, &edge, &engine, &mut signals).await;
         // Every receiver is gone only when serving has ended by itself.
         let _ = closing.send(true);
-        Ok(finish(&mut serving, &mut signals).await)
+        finish(&mut serving, &mut signals).await
     });
     engine.shut_down();
     drop(inside);
     runtimes.end();
-    match ended? {
+    match ended {
         Ok(served) => Ok(served?),
         Err(error) if error.is_cancelled() => Ok(()),
         Err(error) => Err(ServeError::Start(std::io::Error::other(error))),
