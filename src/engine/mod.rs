@@ -63,6 +63,7 @@ use keyring::Keyring;
 use keys::{KeyHash, Keys};
 use lanes::Lanes;
 use periods::PeriodBook;
+use query::Counts;
 use readers::{Readers, on_disk_thread};
 use recovery::{OpenError, RecoveryReport};
 use shard::Shards;
@@ -179,14 +180,6 @@ pub struct Core {
     scrub: Mutex<scrub::Scrub>,
     segment_rolls: AtomicU64,
     checkpoints: AtomicU64,
-}
-
-/// What `/v1/status` counts.
-#[derive(Clone, Copy, Debug)]
-struct Counts {
-    accounts: u64,
-    holds: u64,
-    business_date: Day,
 }
 
 /// First seq of a segment, and its rows by kind.
@@ -344,12 +337,6 @@ impl Core {
             hasher.update(&row);
         }
         *hasher.finalize().as_bytes()
-    }
-
-    /// What `/v1/status` counts; may be ahead of what is durable.
-    fn counts(&self) -> Counts {
-        let accounts = u64::from(self.directory.lock().accounts);
-        Counts { accounts, holds: self.holds.len(), business_date: self.business_date() }
     }
 
     /// State for `/readyz` and the log; its counts may be ahead of what is durable, those of [`Engine::status`] are not.

@@ -13,11 +13,30 @@ use super::view::{
     AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
     TransferScope, TransferView, TrialBalance, Unavailable,
 };
-use super::{Core, Counts, Engine, reads};
+use super::{Core, Engine, reads};
 
 /// How often a query begins again because a checkpoint moved its rows: one a second at most, so
 /// the second try nearly always ends.
 const MOVED_TRIES: usize = 8;
+
+/// What `/v1/status` counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    /// Accounts.
+    pub accounts: u64,
+    /// Open holds.
+    pub holds: u64,
+    /// The business date.
+    pub business_date: Day,
+}
+
+impl Core {
+    /// What `/v1/status` counts; may be ahead of what is durable.
+    pub(super) fn counts(&self) -> Counts {
+        let accounts = u64::from(self.directory.lock().accounts);
+        Counts { accounts, holds: self.holds.len(), business_date: self.business_date() }
+    }
+}
 
 /// How long `/v1/status` waits for its counts to become durable: many group commits, and less than
 /// whoever watches a sick disk would mind.
