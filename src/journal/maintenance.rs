@@ -96,8 +96,9 @@ pub struct Maintenance {
     unlisted: Option<SealedSegment>,
     /// The disk was full at the last try: only time helps.
     is_waiting_for_space: bool,
-    has_filled_next: bool,
-    has_filled_active: bool,
+    /// Where the next and the active segment were filled up to, or beyond.
+    filled_next: u64,
+    filled_active: u64,
 }
 
 impl Maintenance {
@@ -106,8 +107,8 @@ impl Maintenance {
             journal,
             unlisted: None,
             is_waiting_for_space: false,
-            has_filled_next: false,
-            has_filled_active: false,
+            filled_next: 0,
+            filled_active: 0,
         }
     }
 
@@ -202,7 +203,8 @@ impl Maintenance {
         journal.upkeep.offer(next);
         journal.poison.set_full(false);
         self.is_waiting_for_space = false;
-        self.has_filled_next = false;
+        // The one that was next may be active now.
+        (self.filled_next, self.filled_active) = (0, 0);
         // A roll that was asked for, or a writer at the segment's end, may be waiting for it.
         journal.wake_writer();
         Ok(true)
@@ -277,19 +279,23 @@ impl Maintenance {
     /// Fills one piece; the next segment first, since the active one is already being written.
     fn fill(&mut self) -> bool {
         let journal = &*self.journal;
-        let to = journal.options.fill_bytes();
         let next: Option<Arc<dyn Ahead>> = journal.upkeep.work().next.as_ref().map(|next| Arc::clone(next.ahead()));
-        let active = journal.active().map(|active| Arc::clone(&active.ahead));
-        let places = [(next, &mut self.has_filled_next), (active, &mut self.has_filled_active)];
-        for (ahead, has_filled) in places {
-            let Some(ahead) = ahead.filter(|_| !*has_filled) else { continue };
-            match ahead.fill(to) {
+        let active = journal.active();
+        let stored = active.as_ref().map_or(0, |active| active.stored());
+        let active = active.map(|active| Arc::clone(&active.ahead));
+        let places = [
+            (next, journal.options.fill_target(0), &mut self.filled_next),
+            (active, journal.options.fill_target(stored), &mut self.filled_active),
+        ];
+        for (ahead, target, filled) in places {
+            let Some(ahead) = ahead.filter(|_| *filled < target) else { continue };
+            match ahead.fill(target) {
                 Ok(true) => return true,
-                Ok(false) => *has_filled = true,
+                Ok(false) => *filled = target,
                 Err(error) => {
                     // It would only have made commits faster; a broken disk shows itself in a commit.
                     tracing::warn!(%error, "could not fill the space ahead of the journal");
-                    *has_filled = true;
+                    *filled = u64::MAX;
                 }
             }
         }

@@ -72,6 +72,9 @@ pub struct JournalOptions {
     pub expected: Option<(Seq, [u8; 32])>,
 }
 
+/// What is filled of a segment that is empty; redb itself takes 1 to 4 MiB then.
+const FILL_AHEAD_BYTES: u64 = 16 << 20;
+
 impl Default for JournalOptions {
     fn default() -> JournalOptions {
         JournalOptions {
@@ -95,9 +98,13 @@ impl JournalOptions {
         data + data / 8 + (4 << 20)
     }
 
-    /// Part of it that is filled with zeros: what is usually written.
-    fn fill_bytes(&self) -> u64 {
-        self.segment_bytes + self.segment_bytes / 16 + (2 << 20)
+    /// Where a segment that holds so many bytes of blocks is to be filled with zeros up to; grows in
+    /// steps. redb doubles its file when it is full, and writes what it grew over itself: the fill must
+    /// be past the next doubling before that comes, and further ahead it only costs. A box that starts
+    /// writes 16 MiB of zeros a segment, not 256, and after a power cut reads back no more than that.
+    fn fill_target(&self, stored: u64) -> u64 {
+        let most = self.segment_bytes + self.segment_bytes / 16 + (2 << 20);
+        (stored.next_power_of_two() * 4).max(FILL_AHEAD_BYTES).min(most)
     }
 }
 

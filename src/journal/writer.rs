@@ -191,10 +191,16 @@ impl Writer {
     }
 
     fn publish(&self, blocks: &[Arc<Block>]) -> usize {
+        let journal = &*self.journal;
+        let before = self.active.stored();
         for block in blocks {
             self.active.note(block);
         }
-        self.journal.active_stored.store(self.active.stored(), Ordering::Release);
+        let stored = self.active.stored();
+        journal.active_stored.store(stored, Ordering::Release);
+        if journal.options.fill_target(stored) > journal.options.fill_target(before) {
+            journal.upkeep.wake();
+        }
         blocks.iter().map(|block| block.bytes().len()).sum()
     }
 }
