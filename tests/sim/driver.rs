@@ -544,7 +544,7 @@ impl Run {
         let core = self.core();
         self.compare_all(&core);
         let live = core.state_hash();
-        let report = verify(core.journal(), &Expected::from_memory(&core), &mut |_| {});
+        let report = verify(core.journal(), &Expected::from_memory(&core).expect("the store reads"), &mut |_| {});
         assert!(report.ok, "verify against memory: {report:?}");
         let report = verify(core.journal(), &Expected::from_store(core.store()).expect("the store reads"), &mut |_| {});
         assert!(report.ok, "verify against the store: {report:?}");
