@@ -64,6 +64,9 @@ pub enum FolderError {
     /// There is nothing to look at.
     #[error("there are no books in {0}: neither a MANIFEST nor a journal segment nor a store.redb")]
     NoBooks(PathBuf),
+    /// The journal is gone: nothing of it is left but what was derived from it.
+    #[error("{0} has a store.redb, but neither a MANIFEST nor a journal segment: the journal is gone")]
+    NoJournal(PathBuf),
     /// The storage failed earlier in this boot.
     #[error(
         "the storage under {folder} failed in this boot ({cause}); check the disk, run `munim verify --data {folder}`, then start with --accept-storage-failure"
@@ -181,8 +184,10 @@ pub fn open_to_look(folder: &Path) -> Result<Parts, FolderError> {
     let names =
         below.list().map_err(|source| FolderError::Disk(DiskError::Io { path: folder.to_path_buf(), source }))?;
     // Without them new books would be made, in memory, and found to be in order.
-    if !names.iter().any(|name| is_journal_file(name) || name == STORE_FILE) {
-        return Err(FolderError::NoBooks(folder.to_path_buf()));
+    if !names.iter().any(|name| is_journal_file(name)) {
+        let folder = folder.to_path_buf();
+        let has_store = names.iter().any(|name| name == STORE_FILE);
+        return Err(if has_store { FolderError::NoJournal(folder) } else { FolderError::NoBooks(folder) });
     }
     let disk: Arc<dyn Disk> = Arc::new(OverlayDisk::over(Arc::new(below)));
     let options = EngineOptions::default();

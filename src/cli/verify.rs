@@ -38,6 +38,7 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     let started = std::time::Instant::now();
     let parts = match open_to_look(&folder) {
         Ok(parts) => parts,
+        Err(error @ FolderError::NoJournal(_)) => return unopened(args, &error),
         Err(FolderError::Open { source, .. }) if !is_forbidden(&source) => return unopened(args, &source),
         Err(error) => return fail(&error),
     };

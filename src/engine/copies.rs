@@ -29,7 +29,7 @@ impl Core {
     /// # Errors
     /// [`ReadError`].
     pub fn entry(&self, seq: Seq) -> Result<Option<Located>, ReadError> {
-        self.history.entry(seq, Reach::Disk)
+        if seq == Seq::NONE { Ok(None) } else { self.history.entry(seq, Reach::Disk) }
     }
 
     /// The general ledger, all shards at one moment.

@@ -272,6 +272,29 @@ impl Store {
         Ok(true)
     }
 
+    /// Whether the table of an older segment has a hash with this seq.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] on damage, or as redb fails.
+    pub fn is_key_before(
+        &self,
+        kind: KeyKind,
+        segment_first: Seq,
+        hash: &[u8; 16],
+        seq: Seq,
+    ) -> Result<bool, StoreError> {
+        let segments = self.segments();
+        for segment in segments.iter().filter(|segment| segment.kind == kind && segment.first < segment_first) {
+            if segment.filter.may_contain(hash)
+                && let Some(place) = segment.chunk_of(hash)
+                && find_in(&self.load_chunk(segment, place)?, hash) == Some(seq)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// First seqs of the segments that have a table of this kind, ascending.
     #[must_use]
     pub fn key_segments(&self, kind: KeyKind) -> Vec<Seq> {

@@ -284,14 +284,7 @@ impl Edge {
             deadline,
             timing,
         };
-        // Before the books are asked: what is not found then was not there at this seq.
-        let seen = self.books.get().map(|books| books.engine.core().journal().durable_seq());
         let mut answered = resources::dispatch(&mut call).await;
-        if let Err(problem) = &mut answered
-            && problem.code.is_about_the_books()
-        {
-            problem.as_of = problem.as_of.or(seen);
-        }
         match &mut answered {
             Ok(reply) => reply.varies_by_type = route.gives.len() > 1 && route.method == "GET",
             Err(problem) => self.audit(&call.caller, route, problem, id),

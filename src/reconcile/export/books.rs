@@ -268,3 +268,80 @@ fn instant(moment: Moment) -> String {
     let timestamp = jiff::Timestamp::from_microsecond(moment.0).unwrap_or_default();
     timestamp.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::{Disk, FolderDisk};
+    use crate::domain::account::BalanceRule;
+    use crate::domain::money::Decimal;
+    use crate::domain::transfer::{AccountRef, HoldTerms, NewTransfer};
+    use crate::engine::clock::SystemTimeSource;
+    use crate::engine::command::{AccountChange, Command, NewAccount, Origin};
+    use crate::engine::{Engine, EngineOptions};
+
+    fn account(name: &str) -> Command {
+        Command::OpenAccount(Box::new(NewAccount {
+            external_id: None,
+            name: Some(name.into()),
+            currency: Currency::INR,
+            account_type: AccountType::Asset,
+            code: 0,
+            balance_rule: BalanceRule::None,
+            metadata: Vec::new(),
+        }))
+    }
+
+    fn text(core: &Core, format: ExportFormat, through: Seq) -> String {
+        let mut out = Vec::new();
+        let query = ExportQuery { format, from: None, to: None };
+        let mut sink = |piece: &[u8]| {
+            out.extend_from_slice(piece);
+            true
+        };
+        export(core, &query, through, &mut sink).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_export_shows_nothing_that_came_after_its_seq() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).unwrap());
+        let engine = Engine::start(&disk, &EngineOptions::default(), Box::new(SystemTimeSource::default())).unwrap();
+        let submit = async |command| engine.submit(command, Origin::default()).await.unwrap().as_of;
+        submit(account("Drawer before")).await;
+        submit(account("Loan before")).await;
+        let hold = NewTransfer {
+            debit: AccountRef::No(AccountNo(0)),
+            credit: AccountRef::No(AccountNo(1)),
+            same_text: false,
+            amount: Decimal::parse("5"),
+            code: 0,
+            effective: None,
+            hold: HoldTerms::Hold,
+            cold: None,
+        };
+        let hold = submit(Command::Transfer(hold)).await;
+        let formats = [ExportFormat::Ndjson, ExportFormat::Csv, ExportFormat::Ledger];
+        let before = formats.map(|format| text(engine.core(), format, hold));
+        assert!(before[0].contains("pending") && before[2].contains("Drawer before"), "{before:?}");
+        submit(Command::PostHold { transfer: hold, amount: None }).await;
+        submit(Command::Reverse { transfer: hold, reason: Some("typing error".into()) }).await;
+        let change = AccountChange {
+            account: AccountNo(0),
+            name: Some(Some("Drawer after".into())),
+            metadata: None,
+            status: None,
+            expected: None,
+        };
+        submit(Command::ChangeAccount(Box::new(change))).await;
+        let last = submit(account("Vault after")).await;
+        assert_eq!(formats.map(|format| text(engine.core(), format, hold)), before);
+        let after = formats.map(|format| text(engine.core(), format, last));
+        assert!(after.iter().all(|text| text.contains("Drawer after")), "{after:?}");
+        assert!(after[2].contains("Vault after") && after[0].contains("reverses"), "{after:?}");
+        engine.shut_down();
+    }
+}
