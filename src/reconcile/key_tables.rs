@@ -108,7 +108,7 @@ impl<'a> KeyTables<'a> {
         if let Some(text) = text
             && self.is_inside(seq)
         {
-            self.external.push(Row { hash: external_hash(kind, text), seq: seq.0, number });
+            self.external.push(Row { hash: external_hash(*kind, text), seq: seq.0, number });
         }
     }
 
@@ -212,9 +212,9 @@ fn name(kind: KeyKind) -> &'static str {
 }
 
 /// Written out again from docs/format.md: what the engine hashes is part of what is doubted here.
-fn external_hash(kind: &[u8; 8], text: &str) -> Hash {
+fn external_hash(kind: [u8; 8], text: &str) -> Hash {
     let mut whole = Vec::with_capacity(8 + text.len());
-    whole.extend_from_slice(kind);
+    whole.extend_from_slice(&kind);
     whole.extend_from_slice(text.as_bytes());
     let mut hash = [0; 16];
     hash.copy_from_slice(&blake3::hash(&whole).as_bytes()[..16]);
