@@ -246,3 +246,11 @@ pub const API_KEY_SCOPES_MAX: usize = 64;
 
 /// Longest time that a rotated key's old token stays good, seconds: thirty days.
 pub const KEY_OVERLAP_SECONDS_MAX: i64 = 30 * 86_400;
+
+/// Exports that run at once: each reads the whole journal on a thread of its own and keeps a MiB between that
+/// thread and its reader. Two keep a disk busy; four let a slow reader be slow.
+pub const EXPORTS_MAX: usize = 4;
+
+/// How long an export waits for a reader to take 64 KiB. Below this a connection is slower than the 4 KiB/s
+/// that the watchman of connections asks for, who does not see one stream of many that rests.
+pub const EXPORT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -43,7 +43,8 @@ pub fn run(args: &ExportArgs) -> ExitCode {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let query = ExportQuery { format: args.format, from: args.from, to: args.to };
     let mut broken = None;
-    let done = export(&parts.core, &query, &mut |piece| match out.write_all(piece) {
+    let through = parts.core.journal().durable_seq();
+    let done = export(&parts.core, &query, through, &mut |piece| match out.write_all(piece) {
         Ok(()) => true,
         Err(error) => {
             broken = Some(error);

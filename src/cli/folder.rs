@@ -12,6 +12,7 @@ use crate::disk::{Disk, DiskError, FolderDisk, OverlayDisk, mark_damage_of};
 use crate::engine::clock::{SystemTimeSource, zone};
 use crate::engine::recovery::{OpenError, Parts, STORE_FILE};
 use crate::engine::{EngineOptions, recovery};
+use crate::journal::is_journal_file;
 
 /// How the engine of a data folder is set up.
 #[derive(Clone, Debug, Args)]
@@ -60,6 +61,12 @@ pub enum FolderError {
     /// Another process has it.
     #[error("a server holds {0}; stop it, or ask it with --url")]
     Held(PathBuf),
+    /// There is nothing to look at.
+    #[error("there are no books in {0}: neither a MANIFEST nor a journal segment nor a store.redb")]
+    NoBooks(PathBuf),
+    /// The journal is gone: nothing of it is left but what was derived from it.
+    #[error("{0} has a store.redb, but neither a MANIFEST nor a journal segment: the journal is gone")]
+    NoJournal(PathBuf),
     /// The storage failed earlier in this boot.
     #[error(
         "the storage under {folder} failed in this boot ({cause}); check the disk, run `munim verify --data {folder}`, then start with --accept-storage-failure"
@@ -174,6 +181,14 @@ fn set_damaged_store_aside(folder: &Path) -> Result<(), FolderError> {
 /// [`FolderError`].
 pub fn open_to_look(folder: &Path) -> Result<Parts, FolderError> {
     let below = FolderDisk::open_to_read(folder).map_err(held)?;
+    let names =
+        below.list().map_err(|source| FolderError::Disk(DiskError::Io { path: folder.to_path_buf(), source }))?;
+    // Without them new books would be made, in memory, and found to be in order.
+    if !names.iter().any(|name| is_journal_file(name)) {
+        let folder = folder.to_path_buf();
+        let has_store = names.iter().any(|name| name == STORE_FILE);
+        return Err(if has_store { FolderError::NoJournal(folder) } else { FolderError::NoBooks(folder) });
+    }
     let disk: Arc<dyn Disk> = Arc::new(OverlayDisk::over(Arc::new(below)));
     let options = EngineOptions::default();
     recovery::open(&disk, &options, Box::new(SystemTimeSource::default()))

@@ -11,6 +11,7 @@ pub mod demo;
 pub mod demo_data;
 pub mod doctor;
 pub mod export;
+mod exporter;
 pub mod folder;
 pub mod hooks;
 pub mod import;

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::reconcile::verify::{Expected, VerifyReport, verify};
 
-use super::folder::open_to_look;
+use super::folder::{FolderError, open_to_look};
 use super::{EXIT_BAD, fail};
 
 /// Arguments of `munim verify`.
@@ -38,7 +38,8 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     let started = std::time::Instant::now();
     let parts = match open_to_look(&folder) {
         Ok(parts) => parts,
-        Err(super::folder::FolderError::Open { source, .. }) => return unopened(args, &source),
+        Err(error @ FolderError::NoJournal(_)) => return unopened(args, &error),
+        Err(FolderError::Open { source, .. }) if !is_forbidden(&source) => return unopened(args, &source),
         Err(error) => return fail(&error),
     };
     let core = parts.core;
@@ -58,6 +59,13 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     }
     report.seconds = started.elapsed().as_secs_f64();
     say(&report, args.json)
+}
+
+/// Whether the system does not let us read: that says nothing about the books.
+fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut io = causes.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    io.any(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// A journal that cannot even be opened is a bad answer, not a failure to look.

@@ -343,8 +343,9 @@ impl Core {
             None => outcome,
             Some(key) => Outcome::ApiKey { key: key.clone(), created: matches!(entry, Entry::ApiKeyMade(_)) },
         };
-        self.end(&mut sequencer, &mut keys, first, origin, &outcome);
+        // Inside the record: should it panic, the record stays open and poisons the journal.
         self.apply_general(&entry, seq, moment);
+        self.end(&mut sequencer, &mut keys, first, origin, &outcome);
         Ok(Decided::Done((entry, api_key), Appended { first, last: seq, moment, date }))
     }
 

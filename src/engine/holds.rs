@@ -208,6 +208,18 @@ impl Holds {
         }
     }
 
+    /// All fates that may not be in the store yet.
+    #[must_use]
+    pub fn fates(&self) -> Vec<FateRow> {
+        let mut all = Vec::new();
+        for stripe in &self.stripes {
+            let stripe = stripe.lock();
+            let maps = stripe.fates_frozen.iter().map(Arc::as_ref).chain([&stripe.fates]);
+            all.extend(maps.flatten().map(|((original, _), (by, fate))| (*original, *by, *fate)));
+        }
+        all
+    }
+
     /// Every open hold, ascending.
     #[must_use]
     pub fn all(&self) -> Vec<(Seq, Hold)> {

@@ -2,8 +2,12 @@
 //!
 //! Single commands are counted; batches queue for threads of their own. Both are bounded, and what
 //! does not fit is refused at once, never queued without bound.
+//!
+//! A job that panics ends alone: its thread goes on with the next one. A record that it left open has
+//! poisoned the journal by then (the appender's guard does that), so that nothing half done is acknowledged.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -108,7 +112,8 @@ impl Lanes {
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`] when the queue is full or long, `DeadlineUnmeetable` when the work would not
-    /// begin by `deadline`, `ShuttingDown` when the lane is closed. In each case nothing was done.
+    /// begin by `deadline`, `ShuttingDown` when the lane is closed. In each case nothing was done. `OutcomeUnknown`
+    /// when the job panicked.
     pub async fn run_bulk<T: Send + 'static>(
         &self,
         deadline: Option<Instant>,
@@ -128,7 +133,12 @@ impl Lanes {
             let started = Instant::now();
             let result = match deadline {
                 Some(deadline) if deadline <= started => Err(Unavailable::DeadlineUnmeetable),
-                _ => Ok(job(core)),
+                // What a panic leaves half done under the locks is the journal's to refuse; the rest is the job's own.
+                _ => catch_unwind(AssertUnwindSafe(|| job(core))).map_err(|_| {
+                    let state = core.journal().state();
+                    tracing::error!(journal = %state, "a batch panicked");
+                    Unavailable::OutcomeUnknown
+                }),
             };
             // The caller may have gone away; the work was done all the same.
             let _ = done.send((result, started.elapsed()));
@@ -147,7 +157,7 @@ impl Lanes {
     pub fn close(&self) {
         *self.bulk.lock() = None;
         for thread in self.threads.lock().drain(..) {
-            // A batch thread that panicked has told its caller by dropping the answer's channel.
+            // Jobs do not panic out of their threads.
             let _ = thread.join();
         }
     }
@@ -185,5 +195,64 @@ pub fn execute_blocking(core: &Core, command: &Command, origin: &Origin) -> Resu
             }
             Err(NotYet::NotCached) => return Err(Unavailable::HistoryUnreadable("no such block".into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, FolderDisk};
+    use crate::domain::account::{AccountType, BalanceRule};
+    use crate::domain::money::Currency;
+    use crate::engine::clock::SystemTimeSource;
+    use crate::engine::command::NewAccount;
+    use crate::engine::{Engine, EngineOptions};
+
+    fn accounts() -> Command {
+        Command::OpenAccounts(vec![NewAccount {
+            external_id: None,
+            name: None,
+            currency: Currency::INR,
+            account_type: AccountType::Asset,
+            code: 0,
+            balance_rule: BalanceRule::None,
+            metadata: Vec::new(),
+        }])
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_panics_ends_alone_and_one_that_leaves_a_record_open_ends_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).unwrap());
+        let options = EngineOptions { bulk_threads: 1, ..EngineOptions::default() };
+        let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).unwrap();
+        for _ in 0..3 {
+            let said = engine.submit_bulk::<()>(None, |_| panic!("while a batch is read")).await;
+            assert!(matches!(said, Ok(Err(Unavailable::BrokenOff))), "{said:?}");
+        }
+        // Under locks, with nothing begun: what it would have done is unknown to the caller, and was not done.
+        let said = engine.lanes().run_bulk(None, |core| {
+            let _locked = core.shards.lock_all();
+            assert!(core.business_date().0 == 0, "while a batch is decided");
+        });
+        assert!(matches!(said.await, Err(Unavailable::OutcomeUnknown)));
+        assert!(engine.submit(accounts(), Origin::default()).await.is_ok(), "the one thread goes on");
+        assert_eq!(engine.lanes().look_bulk().0, 0, "nothing is counted as waiting");
+        let said = engine.lanes().run_bulk(None, |core| {
+            let _locked = core.shards.lock_all();
+            let mut sequencer = core.journal().lock();
+            let (moment, date) = core.next_moment(&sequencer);
+            let _ = sequencer.begin(moment, date);
+            assert!(core.business_date().0 == 0, "while a record is open");
+        });
+        assert!(matches!(said.await, Err(Unavailable::OutcomeUnknown)));
+        let said = engine.submit(accounts(), Origin::default()).await;
+        assert!(matches!(said, Err(Unavailable::JournalUnavailable(_))), "{said:?}");
+        assert!(matches!(core_state(&engine), crate::journal::JournalState::Poisoned { .. }));
+        engine.shut_down();
+    }
+
+    fn core_state(engine: &Engine) -> crate::journal::JournalState {
+        engine.core().journal().state()
     }
 }

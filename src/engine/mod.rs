@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod command;
 pub mod commit;
+mod copies;
 pub mod history;
 pub mod holds;
 pub mod hot;
@@ -41,6 +42,7 @@ pub mod view;
 pub mod walk;
 pub mod watermark;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -506,22 +508,26 @@ impl Engine {
         prepare: impl FnOnce(&Arc<Core>) -> Result<(Command, Origin), E> + Send + 'static,
     ) -> Result<Result<Answer, Unavailable>, E> {
         let mut clock = StageClock::start();
-        let job = move |core: &Arc<Core>| -> Result<(Result<Pending, Unavailable>, Origin, u32), E> {
-            let (command, origin) = prepare(core)?;
+        let job = move |core: &Arc<Core>| -> Result<Result<(Pending, Origin, u32), Unavailable>, E> {
+            // Whoever asks is told apart: up to here a panic has changed nothing, from here on it may have.
+            let Ok(prepared) = catch_unwind(AssertUnwindSafe(|| prepare(core))) else {
+                return Ok(Err(Unavailable::BrokenOff));
+            };
+            let (command, origin) = prepared?;
             let started = std::time::Instant::now();
             let pending = lanes::execute_blocking(core, &command, &origin);
-            Ok((pending, origin, micros(started)))
+            Ok(pending.map(|pending| (pending, origin, micros(started))))
         };
         let (pending, origin, decide_us) = match self.lanes.run_bulk(deadline, job).await {
-            Ok(done) => done?,
+            Ok(done) => match done? {
+                Ok(done) => done,
+                Err(cause) => return Ok(Err(cause)),
+            },
             Err(refused) => return Ok(Err(refused)),
         };
         clock.lap(|stages, us| stages.queue_us = us.saturating_sub(decide_us));
         clock.stages.decide_us = decide_us;
-        match pending {
-            Ok(pending) => Ok(self.finish(pending, origin, clock).await),
-            Err(cause) => Ok(Err(cause)),
-        }
+        Ok(self.finish(pending, origin, clock).await)
     }
 
     /// Waits until a pending answer may leave, and completes a replay.

@@ -13,9 +13,10 @@ use crate::domain::money::Currency;
 use crate::domain::time::Day;
 
 use super::Core;
-use super::history::{Located, Reach, ReadError};
+use super::history::{Located, Reach, ReadError, Steps};
 use super::holds::Fate;
 use super::keys::{ExternalKind, KeyKind, external_hash};
+use super::statement::Snapshot;
 use super::submit::{resolved_view, stored_view};
 use super::view::{AccountFilter, AccountView, AsOf, Page, TransferFilter, TransferScope, TransferView, TrialBalance};
 use super::walk::{Step, Walk};
@@ -112,19 +113,52 @@ impl Core {
     /// # Errors
     /// [`ReadError`].
     pub fn transfer_view(&self, seq: Seq, reach: Reach) -> Result<Option<AsOf<TransferView>>, ReadError> {
-        let Some(original) = self.history.entry(seq, reach)? else { return Ok(None) };
-        self.view_of(&original, reach)
+        self.transfer_view_by(seq, Seq(u64::MAX), reach)
     }
 
-    /// Today's view of a stored transfer; `None` for entries that are none.
-    fn view_of(&self, original: &Located, reach: Reach) -> Result<Option<AsOf<TransferView>>, ReadError> {
+    /// A transfer as it was after the entry at `through`: what later ones did to it is not shown.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn transfer_view_by(
+        &self,
+        seq: Seq,
+        through: Seq,
+        reach: Reach,
+    ) -> Result<Option<AsOf<TransferView>>, ReadError> {
+        let Some(original) = self.history.entry(seq, reach)? else { return Ok(None) };
+        self.view_of(&original, through, reach)
+    }
+
+    /// An account as it was after the entry at `through`, which is durable and of the business day `date`;
+    /// `None` when it did not exist then. Waits for the disk: what it is told from may not be durable yet.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn account_view_by(&self, no: AccountNo, through: Seq, date: Day) -> Result<Option<AccountView>, ReadError> {
+        let Some(row) = self.account_row(no) else { return Ok(None) };
+        if row.cold_seq <= through {
+            return self.account_view(no, row, Reach::Disk).map(Some);
+        }
+        if !self.watermark.wait_blocking(row.last_seq) {
+            return Err(ReadError::Unreadable(format!("entry seq={} never became durable", row.last_seq)));
+        }
+        let snapshot = Snapshot { no, account: row, off_dates: Vec::new(), appended: row.last_seq };
+        match self.row_by(&snapshot, through, date, Reach::Disk, &mut Steps::of(Reach::Disk))? {
+            Some(row) => self.account_view(no, row, Reach::Disk).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The view of a stored transfer after the entry at `through`; `None` for entries that are none.
+    fn view_of(&self, original: &Located, through: Seq, reach: Reach) -> Result<Option<AsOf<TransferView>>, ReadError> {
         let Some(entry) = original.transfer().filter(|entry| entry.resolves().is_none()) else { return Ok(None) };
         let currency = self.currency(entry.debit);
         let mut as_of = original.seq;
         let mut view = stored_view(original, currency).expect("the entry is a transfer");
         // A fate that is not durable yet is not shown: this read shows the books before it.
         let fates = self.fates(original.seq, reach)?;
-        for (by, fate) in fates.into_iter().filter(|(by, _)| self.watermark.covers(*by)) {
+        for (by, fate) in fates.into_iter().filter(|(by, _)| *by <= through && self.watermark.covers(*by)) {
             as_of = as_of.max(by);
             if fate == Fate::Reversed {
                 view.reversed_by = Some(by);
@@ -186,7 +220,7 @@ impl Core {
                     break;
                 }
             };
-            let view = self.view_of(&located, reach)?.filter(|view| filter.wants(&view.value));
+            let view = self.view_of(&located, Seq(u64::MAX), reach)?.filter(|view| filter.wants(&view.value));
             // One more than fits says that there is more; the page ends before it.
             if view.is_some() && page.rows.len() == limit {
                 page.has_more = true;

@@ -196,6 +196,11 @@ fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
     let tabled = core.store.key_segments(crate::store::KeyKind::External);
     let segments = core.journal.segments();
     let untabled = segments.iter().filter(|segment| !tabled.contains(&segment.first_seq));
+    let tabled_ranges: Vec<(Seq, Seq)> = segments
+        .iter()
+        .filter(|segment| tabled.contains(&segment.first_seq))
+        .map(|segment| (segment.first_seq, segment.last_seq))
+        .collect();
     // The last segment is the active one: its keys stay in memory.
     let active = segments.last().map(|segment| segment.first_seq);
     let sealed_ends: Vec<(Seq, Seq)> = untabled
@@ -206,8 +211,17 @@ fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
     let checkpoint = core.checkpoint_seq();
     let first_untabled = untabled.map(|segment| segment.first_seq).min();
     let from = first_untabled.map_or(checkpoint.next(), |first| first.min(checkpoint.next()));
-    let mut replay =
-        Replay { core, checkpoint, replayed: 0, since: 0, sealed_ends, next_end: 0, failed: None, at: None };
+    let mut replay = Replay {
+        core,
+        checkpoint,
+        replayed: 0,
+        since: 0,
+        tabled: tabled_ranges,
+        sealed_ends,
+        next_end: 0,
+        failed: None,
+        at: None,
+    };
     let _ = core.journal.scan(from, &mut |item| replay.item(item))?;
     if let Some(error) = replay.failed.take() {
         return Err(error);
@@ -221,6 +235,8 @@ struct Replay<'a> {
     checkpoint: Seq,
     replayed: u64,
     since: u64,
+    /// First and last seqs of the segments that have a key table.
+    tabled: Vec<(Seq, Seq)>,
     /// First and last seqs of the sealed segments that lack a key table.
     sealed_ends: Vec<(Seq, Seq)>,
     next_end: usize,
@@ -290,7 +306,9 @@ impl Replay<'_> {
                 .map(|text| (external_hash(ExternalKind::Account, text), u64::from(opened.account.0))),
             _ => None,
         };
-        if let Some((hash, number)) = external {
+        if let Some((hash, number)) = external
+            && !self.is_tabled(seq)
+        {
             self.core.keys.load(KeyKind::External, hash, KeyRow { number, seq });
         }
         if seq > self.checkpoint {
@@ -300,9 +318,18 @@ impl Replay<'_> {
         }
     }
 
+    /// Whether the keys of an entry are in a table: a checkpoint may be older than the tables, and keys that
+    /// were loaded again would end up in the table of a later segment, too.
+    fn is_tabled(&self, seq: Seq) -> bool {
+        let after = self.tabled.partition_point(|(first, _)| *first <= seq);
+        after.checked_sub(1).is_some_and(|place| seq <= self.tabled[place].1)
+    }
+
     fn trailer(&mut self, trailer: &Trailer<'_>) {
         let (first, _, _) = self.at.expect("the scan gives a record before its end");
-        if let Some(key) = &trailer.key {
+        if let Some(key) = &trailer.key
+            && !self.is_tabled(first)
+        {
             self.core.keys.load(KeyKind::Idempotency, key.hash, KeyRow { number: first.0, seq: first });
         }
     }

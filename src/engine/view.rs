@@ -403,6 +403,9 @@ pub enum Unavailable {
     /// The store cannot be read, so nobody can tell; nothing was done, and it is opened again by itself.
     #[error("the store cannot be read: {0}")]
     StoreUnreadable(String),
+    /// The thread that read the request broke off; nothing was done.
+    #[error("a batch thread panicked while it read a request")]
+    BrokenOff,
     /// A block that should be there cannot be read; the operator's log says why.
     #[error("the history cannot be read: {0}")]
     HistoryUnreadable(String),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::OPERATIONS_MAX;
-use crate::domain::ids::{IdKind, Moment, write_id};
+use crate::domain::ids::{IdKind, Moment, Seq, write_id};
 
 use super::hooks::{Progress, Verifier, VerifyReport};
 use super::problem::{Code, Outcome, Problem};
@@ -85,6 +85,13 @@ impl Operation {
     fn note(&self, progress: Progress) {
         self.done.store(progress.done, Ordering::Relaxed);
         self.total.store(progress.total, Ordering::Relaxed);
+    }
+
+    /// The greatest seq that its result tells about; `None` before there is one.
+    #[must_use]
+    pub fn as_of(&self) -> Option<Seq> {
+        // Seqs have no gaps: the last entry's is their number.
+        self.result.get()?.as_ref().ok().map(|report| Seq(report.entries))
     }
 
     /// The operation as JSON.
@@ -169,8 +176,11 @@ mod tests {
         assert_eq!(start(2).1.unwrap_err().code, Code::VerificationRunning);
         let report = VerifyReport { ok: false, first_bad_seq: Some(7), detail: "x".into(), entries: 9, took_ms: 1 };
         sender.send(Ok(report)).unwrap();
-        let json = finished(&first.unwrap());
+        let first = first.unwrap();
+        assert_eq!(first.as_of(), None);
+        let json = finished(&first);
         assert_eq!((&json["status"], &json["result"]["first_bad_seq"]), (&"succeeded".into(), &"7".into()));
+        assert_eq!((first.as_of(), &json["result"]["entries"]), (Some(Seq(9)), &9.into()));
         assert_eq!(json["progress"]["total"], 9);
         for id in 2..=OPERATIONS_MAX as u64 + 1 {
             let (sender, operation) = start(id);

@@ -209,6 +209,20 @@ impl Code {
         Facts { name, status, title, retryable: matches!(status, 429 | 503) || waits }
     }
 
+    /// Whether it tells something about the books, be it that something is not in them: the answer says then
+    /// as of which seq.
+    #[must_use]
+    pub fn is_about_the_books(self) -> bool {
+        matches!(
+            self,
+            Code::Books(_)
+                | Code::AccountNotFoundInPath
+                | Code::TransferNotFoundInPath
+                | Code::EntryNotFound
+                | Code::ApiKeyNotFoundInPath
+        )
+    }
+
     /// Seconds for `Retry-After`, where the contract asks for it. A full disk is looked at every 5 s.
     #[must_use]
     pub fn retry_after_s(self) -> Option<u32> {
@@ -440,11 +454,16 @@ impl From<Unavailable> for Box<Problem> {
                 Code::StoreUnavailable,
                 "Nothing was done. The look-up tables are opened again by themselves; send the request again a little later.",
             ),
+            Unavailable::BrokenOff => (
+                Code::InternalError,
+                "Nothing was done: reading the request met a fault. The operator's log says more.",
+            ),
             Unavailable::HistoryUnreadable(_) => {
                 (Code::InternalError, "A part of the history could not be read. The operator's log says why.")
             }
         };
-        if matches!(cause, Unavailable::HistoryUnreadable(_) | Unavailable::StoreUnreadable(_)) {
+        if matches!(cause, Unavailable::HistoryUnreadable(_) | Unavailable::StoreUnreadable(_) | Unavailable::BrokenOff)
+        {
             tracing::error!(%cause, "a request could not be answered");
         }
         Problem::new(code, detail)

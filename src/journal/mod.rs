@@ -217,6 +217,12 @@ pub trait Observer: Send + Sync {
     fn poisoned(&self, cause: &str);
 }
 
+/// Whether a file of this name is a part of a journal, be it the only one left of it.
+#[must_use]
+pub fn is_journal_file(name: &str) -> bool {
+    name == MANIFEST_NAME || segment::parse_segment_name(name).is_some()
+}
+
 /// A segment as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentInfo {

@@ -4,10 +4,10 @@
 //! engine promises instead of relying on it: chains link, holds are resolved once, currencies
 //! match, numbers are dense, moments rise.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::access::KeyChange;
-use crate::domain::account::AccountType;
+use crate::domain::account::{AccountType, BalanceRule, Status};
 use crate::domain::entry::{Entry, TransferEntry, TransferOp};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::money::Currency;
@@ -20,22 +20,65 @@ pub struct Folded {
     pub sums: [i128; 4],
     /// Newest entry that touched it.
     pub last_seq: u64,
-    currency: Currency,
-    line: u32,
+    /// Its line of the general ledger.
+    pub line: u32,
+    /// Business day of the newest entry, days since 1970.
+    pub day: u16,
+    /// The business day before it on which the account moved, 0 for none.
+    pub previous_day: u16,
+}
+
+/// What seldom changes of an account: apart from the sums, which every transfer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldedFacts {
+    /// Changes of its status and texts, counted from 1.
+    pub version: u32,
+    /// Entry that holds its texts.
+    pub cold_seq: u64,
+    /// Which balances are refused.
+    pub balance_rule: BalanceRule,
+    /// What it may be used for.
+    pub status: Status,
+}
+
+/// What the fold knows of an open hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldedHold {
+    /// Number of the account on the debit side.
+    pub debit: u32,
+    /// Number of the account on the credit side.
+    pub credit: u32,
+    /// Minor units.
+    pub amount: u64,
+    /// The caller's code.
+    pub code: u32,
+    /// The effective date that was asked for.
+    pub effective: Option<Day>,
+    /// Its deadline.
+    pub expires_at: Option<Moment>,
 }
 
 /// A line of the general ledger: currency, code, type.
 pub type Line = (Currency, u32, AccountType);
 
+/// Posted debits and credits by effective date and line, those that are not both zero.
+pub type DayLines = BTreeMap<(Day, Line), [i128; 2]>;
+
 /// The fold so far.
 #[derive(Debug, Default)]
 pub struct Fold {
     accounts: Vec<Folded>,
-    holds: HashMap<u64, (u32, u32, u64)>,
-    lines: Vec<(Line, [i128; 2])>,
+    facts: Vec<FoldedFacts>,
+    holds: HashMap<u64, FoldedHold>,
+    lines: Vec<Line>,
     line_places: HashMap<Line, u32>,
+    /// Posted sums by line of what is effective on `date`: nearly everything.
+    today: Vec<[i128; 2]>,
+    /// The same of all other days.
+    other_days: HashMap<(u16, u32), [i128; 2]>,
     moment: i64,
     date: u16,
+    closed_through: Option<Day>,
     keys: Vec<FoldedKey>,
     /// Entries seen.
     pub entries: u64,
@@ -64,8 +107,21 @@ impl Fold {
         if date.0 < self.date {
             return Err(format!("business date {date} is before {}", Day(self.date)));
         }
-        (self.moment, self.date) = (moment.0, date.0);
+        self.moment = moment.0;
+        if date.0 != self.date {
+            self.turn_to(date.0);
+        }
         Ok(())
+    }
+
+    /// The date moves on: sums of the day before join those of the other days, and those that were posted
+    /// ahead to the new day come out of them.
+    fn turn_to(&mut self, date: u16) {
+        for (line, sums) in (0u32..).zip(&mut self.today) {
+            add(self.other_days.entry((self.date, line)).or_default(), std::mem::take(sums));
+            *sums = self.other_days.remove(&(date, line)).unwrap_or_default();
+        }
+        self.date = date;
     }
 
     /// Folds one entry. Returns the accounts that it touched.
@@ -81,13 +137,22 @@ impl Fold {
                     return Err(format!("account number {} is not the next one", opened.account.0));
                 }
                 let line = self.line((opened.currency, opened.code, opened.account_type));
-                self.accounts.push(Folded { sums: [0; 4], last_seq: seq.0, currency: opened.currency, line });
+                let day = self.date;
+                self.accounts.push(Folded { sums: [0; 4], last_seq: seq.0, line, day, previous_day: 0 });
+                let (balance_rule, status) = (opened.balance_rule, Status::Open);
+                self.facts.push(FoldedFacts { version: 1, cold_seq: seq.0, balance_rule, status });
                 Ok([Some(opened.account), None])
             }
             Entry::AccountChanged(changed) => {
+                let date = self.date;
                 let account = self.account(changed.account)?;
                 check_link(changed.account, account.last_seq, changed.previous)?;
-                account.last_seq = seq.0;
+                account.move_to(seq.0, date);
+                let facts = &mut self.facts[changed.account.0 as usize];
+                if changed.version != facts.version + 1 {
+                    return Err(format!("makes version {} of version {}", changed.version, facts.version));
+                }
+                *facts = FoldedFacts { version: changed.version, cold_seq: seq.0, status: changed.status, ..*facts };
                 Ok([Some(changed.account), None])
             }
             Entry::ApiKeyMade(made) => {
@@ -108,6 +173,14 @@ impl Fold {
                 key.last_seq = seq.0;
                 Ok([None, None])
             }
+            Entry::PeriodClosed { through } => {
+                self.closed_through = Some(*through);
+                Ok([None, None])
+            }
+            Entry::PeriodReopened { through, .. } => {
+                self.closed_through = *through;
+                Ok([None, None])
+            }
             Entry::DayRolled { date } if date.0 != self.date => {
                 Err(format!("rolls to {date}, but its record is of another day"))
             }
@@ -125,8 +198,10 @@ impl Fold {
             TransferOp::Posted => (amount, 0),
             TransferOp::Reversal { of } if of.0 < seq => (amount, 0),
             TransferOp::Reversal { of } => return Err(format!("reverses seq={of}, which is not before it")),
-            TransferOp::Pending { .. } => {
-                self.holds.insert(seq, (entry.debit.0, entry.credit.0, entry.amount));
+            TransferOp::Pending { expires_at } => {
+                let (debit, credit) = (entry.debit.0, entry.credit.0);
+                let TransferEntry { amount: held, code, effective, .. } = *entry;
+                self.holds.insert(seq, FoldedHold { debit, credit, amount: held, code, effective, expires_at });
                 (0, amount)
             }
             TransferOp::PostPending { hold, held } => {
@@ -141,22 +216,27 @@ impl Fold {
                 (0, -amount)
             }
         };
-        let mut currencies = [Currency::INR; 2];
+        let date = self.date;
+        let mut lines = [0u32; 2];
         let sides = [(entry.debit, entry.previous_debit), (entry.credit, entry.previous_credit)];
         for (side, (no, previous)) in sides.into_iter().enumerate() {
             let account = self.account(no)?;
             check_link(no, account.last_seq, previous)?;
-            account.last_seq = seq;
+            account.move_to(seq, date);
             account.sums[side] += posted;
             account.sums[side + 2] += held;
             if account.sums[side] < 0 || account.sums[side + 2] < 0 {
                 return Err(format!("leaves {no} with a negative sum"));
             }
-            currencies[side] = account.currency;
-            let line = account.line as usize;
-            self.lines[line].1[side] += posted;
+            lines[side] = account.line;
+            match entry.effective {
+                Some(day) if day.0 != date => {
+                    self.other_days.entry((day.0, lines[side])).or_default()[side] += posted;
+                }
+                _ => self.today[lines[side] as usize][side] += posted,
+            }
         }
-        if currencies[0] == currencies[1] {
+        if self.lines[lines[0] as usize].0 == self.lines[lines[1] as usize].0 {
             Ok([Some(entry.debit), Some(entry.credit)])
         } else {
             Err("joins two currencies".into())
@@ -165,7 +245,9 @@ impl Fold {
 
     fn end_hold(&mut self, hold: Seq, entry: &TransferEntry, held: u64) -> Result<(), String> {
         match self.holds.remove(&hold.0) {
-            Some(opened) if opened == (entry.debit.0, entry.credit.0, held) => Ok(()),
+            Some(opened) if (opened.debit, opened.credit, opened.amount) == (entry.debit.0, entry.credit.0, held) => {
+                Ok(())
+            }
             Some(_) => Err(format!("resolves hold seq={hold} with other accounts or another amount")),
             None => Err(format!("resolves hold seq={hold}, which is not open")),
         }
@@ -178,7 +260,9 @@ impl Fold {
     fn line(&mut self, line: Line) -> u32 {
         let next = u32::try_from(self.lines.len()).expect("fewer lines than accounts");
         *self.line_places.entry(line).or_insert_with(|| {
-            self.lines.push((line, [0; 2]));
+            self.lines.push(line);
+            // What was posted ahead to this day cannot be on a line that is new.
+            self.today.push([0; 2]);
             next
         })
     }
@@ -201,16 +285,46 @@ impl Fold {
         &self.keys
     }
 
-    /// Open holds: debit, credit and amount by seq.
+    /// What seldom changes of an account that was folded.
     #[must_use]
-    pub fn holds(&self) -> &HashMap<u64, (u32, u32, u64)> {
+    pub fn facts(&self, no: AccountNo) -> Option<&FoldedFacts> {
+        self.facts.get(no.0 as usize)
+    }
+
+    /// Open holds by seq.
+    #[must_use]
+    pub fn holds(&self) -> &HashMap<u64, FoldedHold> {
         &self.holds
     }
 
-    /// Posted debits and credits of each general-ledger line, in order of first use.
+    /// The business date.
     #[must_use]
-    pub fn lines(&self) -> &[(Line, [i128; 2])] {
-        &self.lines
+    pub fn date(&self) -> Day {
+        Day(self.date)
+    }
+
+    /// Effective dates up to here are closed.
+    #[must_use]
+    pub fn closed_through(&self) -> Option<Day> {
+        self.closed_through
+    }
+
+    /// What a line of the general ledger collects; `None` for a number that no account uses.
+    #[must_use]
+    pub fn line_of(&self, line: u32) -> Option<Line> {
+        self.lines.get(line as usize).copied()
+    }
+
+    /// Posted sums by effective date and line.
+    #[must_use]
+    pub fn day_lines(&self) -> DayLines {
+        let today = (0u32..).zip(&self.today).map(|(line, sums)| ((self.date, line), *sums));
+        let others = self.other_days.iter().map(|(place, sums)| (*place, *sums));
+        let mut all = DayLines::new();
+        for ((day, line), sums) in today.chain(others).filter(|(_, sums)| *sums != [0; 2]) {
+            add(all.entry((Day(day), self.lines[line as usize])).or_default(), sums);
+        }
+        all
     }
 
     /// Checks what must hold between two records: Σ = 0 per currency, and each line of the general
@@ -222,22 +336,44 @@ impl Fold {
         let mut by_line = vec![[0i128; 2]; self.lines.len()];
         let mut by_currency: HashMap<Currency, i128> = HashMap::new();
         for account in &self.accounts {
-            let line = &mut by_line[account.line as usize];
-            line[0] += account.sums[0];
-            line[1] += account.sums[1];
-            *by_currency.entry(account.currency).or_default() += account.sums[0] - account.sums[1];
+            add(&mut by_line[account.line as usize], [account.sums[0], account.sums[1]]);
+            let currency = self.lines[account.line as usize].0;
+            *by_currency.entry(currency).or_default() += account.sums[0] - account.sums[1];
         }
         if let Some((currency, sum)) = by_currency.iter().find(|(_, sum)| **sum != 0) {
             return Err(format!("{}: debits and credits differ by {sum}", currency.code()));
         }
-        let differs = self.lines.iter().zip(&by_line).find(|((_, sums), folded)| sums != *folded);
-        match differs {
+        let mut posted = self.today.clone();
+        for ((_, line), sums) in &self.other_days {
+            add(&mut posted[*line as usize], *sums);
+        }
+        match posted.iter().zip(&by_line).position(|(posted, folded)| posted != folded) {
             None => Ok(()),
-            Some((((currency, code, kind), _), _)) => {
-                Err(format!("general ledger {} {code} {} is not the sum of its accounts", currency.code(), kind.name()))
-            }
+            Some(line) => Err(format!("{} is not the sum of its accounts", line_name(self.lines[line]))),
         }
     }
+}
+
+impl Folded {
+    #[inline]
+    fn move_to(&mut self, seq: u64, date: u16) {
+        self.last_seq = seq;
+        if self.day != date {
+            self.previous_day = self.day;
+            self.day = date;
+        }
+    }
+}
+
+/// How reports call a line of the general ledger.
+#[must_use]
+pub fn line_name((currency, code, kind): Line) -> String {
+    format!("general ledger {} {code} {}", currency.code(), kind.name())
+}
+
+fn add(sums: &mut [i128; 2], more: [i128; 2]) {
+    sums[0] += more[0];
+    sums[1] += more[1];
 }
 
 fn check_link(no: AccountNo, last_seq: u64, previous: Seq) -> Result<(), String> {

@@ -4,6 +4,9 @@
 //! journal with it and compares what comes out with the store and with memory. `export` writes
 //! what the journal holds for other programs.
 
+mod expected;
 pub mod export;
 pub mod fold;
+mod key_tables;
+mod tally;
 pub mod verify;

@@ -2,20 +2,26 @@
 //!
 //! 1. Walk every segment: block hashes, chain links, seqs without gaps (the journal's scan does it).
 //! 2. Fold every entry by code that shares nothing with `apply`.
-//! 3. Where the fold passes the seq that a stored row carries, the row must say the same.
-//! 4. At the end: Σ = 0 per currency, general ledger = accounts, every stored row was met.
+//! 3. Where the fold passes the seq that an account's row carries, the row must say the same.
+//! 4. Where it passes the seq of the checkpoint (or of the copy of memory), so must the totals of each day of
+//!    the general ledger, the open holds, the fates of transfers and the calendar. Holds and fates may be
+//!    newer than that: those must be met in the journal later on.
+//! 5. At the end of each sealed segment its key tables must have its keys and no others.
+//! 6. At the end: Σ = 0 per currency, general ledger = accounts, every row was met.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use crate::domain::access::ApiKey;
 use crate::domain::account::Account;
+use crate::domain::entry::{Entry, TransferEntry, TransferOp};
 use crate::domain::ids::{AccountNo, IdKind, Seq, account_id, format_id};
-use crate::engine::Core;
-use crate::engine::keyring::Keyring;
 use crate::journal::{Item, Journal, JournalError};
-use crate::store::{Store, StoreError};
 
-use super::fold::{Fold, FoldedKey};
+pub use super::expected::Expected;
+use super::fold::{Fold, FoldedFacts, FoldedKey, line_name};
+use super::key_tables::KeyTables;
+use super::tally::{FateFact, Tally, fate_of};
 
 /// Problems listed in a report; the count goes on.
 const PROBLEMS_MAX: usize = 20;
@@ -58,53 +64,32 @@ impl VerifyReport {
     }
 }
 
-/// Rows to compare the fold with.
-#[derive(Debug, Default)]
-pub struct Expected {
-    accounts: Vec<Account>,
-    keys: Vec<ApiKey>,
-    source: &'static str,
-}
-
-impl Expected {
-    /// What the store's checkpoint says.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn from_store(store: &Store) -> Result<Expected, StoreError> {
-        let mut expected = Expected { source: "the store", ..Expected::default() };
-        store.load_accounts(&mut |_, rows| expected.accounts.extend(rows))?;
-        let rows = store.meta()?.map(|meta| meta.api_keys).unwrap_or_default();
-        let not_understood =
-            || StoreError::Corrupt { table: "meta", key: 0, what: "an API key in it is not understood".into() };
-        expected.keys = Keyring::read_rows(&rows).ok_or_else(not_understood)?;
-        Ok(expected)
-    }
-
-    /// What memory says: rows copied one shard at a time while requests go on.
-    #[must_use]
-    pub fn from_memory(core: &Core) -> Expected {
-        let mut expected = Expected { source: "memory", ..Expected::default() };
-        expected.keys.extend(core.keyring().all().iter().map(|key| (***key).clone()));
-        expected.accounts.extend((0..core.status().accounts).map_while(|no| core.account_row(AccountNo(no as u32))));
-        expected
-    }
-
-    fn highest(&self) -> Seq {
-        self.accounts.iter().map(|account| account.last_seq).max().unwrap_or(Seq::NONE)
-    }
-}
-
 /// Walks the journal and compares. `progress` is given the seq reached, now and then.
 ///
 /// # Errors
 /// None: a journal that cannot be read on is a problem in the report.
-pub fn verify(journal: &Journal, expected: &Expected, progress: &mut dyn FnMut(Seq)) -> VerifyReport {
+pub fn verify(journal: &Journal, expected: &Expected<'_>, progress: &mut dyn FnMut(Seq)) -> VerifyReport {
     let started = std::time::Instant::now();
-    let mut walk = Walk { fold: Fold::default(), report: VerifyReport::default(), expected, progress, last: Seq::NONE };
+    let mut walk = Walk {
+        fold: Fold::default(),
+        report: VerifyReport::default(),
+        expected,
+        progress,
+        last: Seq::NONE,
+        record: Seq::NONE,
+        is_cut: false,
+        accounts_met: 0,
+        is_ground_met: false,
+        holds_absent: Vec::new(),
+        holds_to_meet: expected.holds.keys().filter(|seq| **seq > expected.as_of.0).copied().collect(),
+        fates: Tally::default(),
+        fates_to_meet: expected.later_fates.clone(),
+        keys: KeyTables::new(expected, &journal.segments()),
+    };
     if let Err(error) = journal.scan(Seq(1), &mut |item| walk.item(item)) {
         let next = walk.last.next();
         walk.report.problem(Some(error.first_bad_seq().unwrap_or(next)), chain_text(&error));
+        walk.is_cut = true;
     }
     walk.finish();
     let mut report = walk.report;
@@ -133,34 +118,70 @@ fn chain_text(error: &JournalError) -> String {
 struct Walk<'a> {
     fold: Fold,
     report: VerifyReport,
-    expected: &'a Expected,
+    expected: &'a Expected<'a>,
     progress: &'a mut dyn FnMut(Seq),
     last: Seq,
+    /// First seq of the current record.
+    record: Seq,
+    /// The walk ended early: everything after that place would only repeat it.
+    is_cut: bool,
+    accounts_met: u64,
+    /// The fold has passed `expected.as_of`.
+    is_ground_met: bool,
+    /// Open then, and not expected: they must have ended by the end.
+    holds_absent: Vec<u64>,
+    /// Expected and newer: they must come.
+    holds_to_meet: HashSet<u64>,
+    /// Up to `expected.as_of`.
+    fates: Tally,
+    /// Expected and newer: they must come.
+    fates_to_meet: HashSet<FateFact>,
+    keys: KeyTables<'a>,
 }
 
 impl Walk<'_> {
     fn item(&mut self, item: Item<'_>) -> ControlFlow<()> {
         let (seq, done) = match item {
-            Item::Record { first_seq, moment, date } => (first_seq, self.fold.record(moment, date)),
-            Item::Entry { seq, entry } => {
-                self.last = seq;
-                let touched = self.fold.entry(seq, entry);
-                let done = touched.map(|touched| touched.into_iter().flatten().for_each(|no| self.compare(seq, no)));
-                if self.fold.entries.is_multiple_of(PROGRESS_ENTRIES) {
-                    (self.progress)(seq);
+            Item::Record { first_seq, moment, date } => {
+                if !self.is_ground_met && first_seq > self.expected.as_of {
+                    self.compare_ground();
                 }
-                (seq, done)
+                self.keys.record(first_seq);
+                self.record = first_seq;
+                (first_seq, self.fold.record(moment, date))
             }
-            Item::End { last_seq, .. } => (last_seq, Ok(())),
+            Item::Entry { seq, entry } => (seq, self.entry(seq, entry)),
+            Item::End { last_seq, trailer } => {
+                if let Some(key) = &trailer.key {
+                    self.keys.key(self.record, key.hash);
+                }
+                (last_seq, Ok(()))
+            }
         };
         match done {
             Ok(()) => ControlFlow::Continue(()),
             Err(what) => {
-                // Everything after a broken entry would only repeat it.
+                self.is_cut = true;
                 self.report.problem(Some(seq), format!("entry seq={seq}: {what}"));
                 ControlFlow::Break(())
             }
         }
+    }
+
+    fn entry(&mut self, seq: Seq, entry: &Entry) -> Result<(), String> {
+        self.last = seq;
+        let touched = self.fold.entry(seq, entry)?;
+        touched.into_iter().flatten().for_each(|no| self.compare(seq, no));
+        self.keys.entry(seq, entry);
+        if let Entry::Transfer(transfer) = entry
+            && transfer.op != TransferOp::Posted
+        {
+            self.fate(seq, transfer);
+        }
+        if self.fold.entries.is_multiple_of(PROGRESS_ENTRIES) {
+            (self.progress)(seq);
+        }
+        Ok(())
     }
 
     /// The fold has just passed `seq`: a row that carries it must say the same.
@@ -170,47 +191,163 @@ impl Walk<'_> {
         if row.last_seq != seq {
             return;
         }
-        self.report.compared += 1;
-        let folded = self.fold.get(no).expect("the fold has just touched it").sums;
+        self.accounts_met += 1;
+        let (folded, facts) = self.fold.get(no).zip(self.fold.facts(no)).expect("the fold has just touched it");
         let says = [row.debits_posted, row.credits_posted, row.debits_pending, row.credits_pending].map(i128::from);
-        if folded != says {
-            let source = self.expected.source;
+        let source = self.expected.source;
+        let id = account_id(no);
+        if folded.sums != says {
+            let sums = folded.sums;
+            let what = format!("{id} as of seq={seq}: the journal gives {sums:?}, {source} says {says:?}");
+            self.report.problem(Some(seq), what);
+        }
+        let Account { currency, account_type, .. } = *row;
+        let said = FoldedFacts {
+            version: row.version,
+            cold_seq: row.cold_seq.0,
+            balance_rule: row.balance_rule,
+            status: row.status,
+        };
+        let line = self.expected.chart.get(row.gl.0 as usize).map(|key| (key.currency, key.code, key.account_type));
+        let is_of_line = line.is_some_and(|line| (line.0, line.2) == (currency, account_type));
+        let days = (row.day.0, row.previous_day.0) == (folded.day, folded.previous_day);
+        if *facts != said || line != self.fold.line_of(folded.line) || !is_of_line || !days {
             let what =
-                format!("{} as of seq={seq}: the journal gives {folded:?}, {source} says {says:?}", account_id(no));
+                format!("{id} as of seq={seq}: {source} does not say what the journal does of its facts: {row:?}");
             self.report.problem(Some(seq), what);
         }
     }
 
+    /// An entry that opens a hold or decides a fate.
+    fn fate(&mut self, seq: Seq, entry: &TransferEntry) {
+        if let Some(fact) = fate_of(seq.0, entry) {
+            if seq <= self.expected.as_of {
+                self.fates.add(fact);
+            } else {
+                self.fates_to_meet.remove(&fact);
+            }
+        } else if self.holds_to_meet.remove(&seq.0) {
+            self.compare_hold(seq.0);
+        }
+    }
+
+    fn compare_hold(&mut self, seq: u64) {
+        self.report.compared += 1;
+        let (folded, said) = (self.fold.holds().get(&seq), self.expected.holds.get(&seq));
+        if folded != said {
+            let source = self.expected.source;
+            let what = match folded {
+                Some(folded) => format!("hold seq={seq}: the journal gives {folded:?}, {source} says {said:?}"),
+                None => format!("hold seq={seq}: {source} has it open, the journal does not"),
+            };
+            self.report.problem(Some(Seq(seq)), what);
+        }
+    }
+
+    /// The fold stands where the expected rows do.
+    fn compare_ground(&mut self) {
+        self.is_ground_met = true;
+        let (expected, source) = (self.expected, self.expected.source);
+        let at = expected.as_of;
+        self.compare_day_lines();
+        let mut held: Vec<u64> = expected.holds.keys().filter(|seq| **seq <= at.0).copied().collect();
+        held.sort_unstable();
+        held.into_iter().for_each(|seq| self.compare_hold(seq));
+        let absent = self.fold.holds().keys().filter(|seq| !expected.holds.contains_key(seq));
+        self.holds_absent = absent.copied().collect();
+        let differences: Vec<_> = self.fates.differences(&expected.fates).collect();
+        for (first, last, ours, theirs) in differences {
+            let what = format!("resolutions of transfers seq={first}..={last} up to seq={at}");
+            let what = format!("{what}: the journal gives {ours}, {source} says {theirs}, and not the same");
+            self.report.problem(Some(Seq(first)), what);
+        }
+        let calendar = (self.fold.date(), self.fold.closed_through());
+        if at != Seq::NONE
+            && let Some(said) = expected.calendar.filter(|said| *said != calendar)
+        {
+            let what = format!("business date and closed periods as of seq={at}");
+            self.report.problem(Some(at), format!("{what}: the journal gives {calendar:?}, {source} says {said:?}"));
+        }
+    }
+
+    fn compare_day_lines(&mut self) {
+        let (expected, source) = (self.expected, self.expected.source);
+        let folded = self.fold.day_lines();
+        self.report.compared += folded.len() as u64;
+        let more = expected.day_lines.keys().filter(|place| !folded.contains_key(place));
+        for place in folded.keys().chain(more) {
+            let [ours, theirs] =
+                [&folded, &expected.day_lines].map(|lines| lines.get(place).copied().unwrap_or_default());
+            if ours != theirs {
+                let what = format!("{} on {} as of seq={}", line_name(place.1), place.0, expected.as_of);
+                let what = format!("{what}: the journal gives {ours:?}, {source} says {theirs:?}");
+                self.report.problem(Some(expected.as_of), what);
+            }
+        }
+    }
+
     /// Keys are few: those that have not changed since they were stored must be what the journal says.
-    fn compare_keys(&mut self) {
+    fn compare_api_keys(&mut self) {
         let source = self.expected.source;
+        let said =
+            |key: &ApiKey| FoldedKey { hash: key.hash, is_revoked: key.revoked_at.is_some(), last_seq: key.last_seq.0 };
         for (place, key) in self.expected.keys.iter().enumerate() {
             let folded = self.fold.keys().get(place);
             let is_newer = folded.is_some_and(|folded| folded.last_seq > key.last_seq.0);
-            let says = FoldedKey { hash: key.hash, is_revoked: key.revoked_at.is_some(), last_seq: key.last_seq.0 };
-            if !is_newer && folded != Some(&says) {
+            if !is_newer && folded != Some(&said(key)) {
                 let id = format_id(IdKind::ApiKey, key.number);
                 self.report.problem(Some(key.last_seq), format!("{id}: {source} does not say what the journal does"));
             }
         }
     }
 
+    /// What was expected and never came, or should have gone and is still here.
+    fn compare_rest(&mut self) {
+        let (expected, source) = (self.expected, self.expected.source);
+        if self.last < expected.as_of {
+            let (at, last) = (expected.as_of, self.last);
+            self.report
+                .problem(Some(last.next()), format!("{source} is as of seq={at}, the journal ends at seq={last}"));
+        } else if !self.is_ground_met {
+            self.compare_ground();
+        }
+        let open = self.fold.holds();
+        let mut lacking: Vec<u64> = self.holds_absent.iter().filter(|seq| open.contains_key(seq)).copied().collect();
+        lacking.sort_unstable();
+        for seq in lacking {
+            self.report.problem(Some(Seq(seq)), format!("hold seq={seq} is open, and {source} does not have it"));
+        }
+        for seq in std::mem::take(&mut self.holds_to_meet) {
+            self.report.problem(Some(Seq(seq)), format!("hold seq={seq}: {source} has it, the journal does not"));
+        }
+        for (original, by, _) in std::mem::take(&mut self.fates_to_meet) {
+            let what = format!("resolution of transfer seq={original} by seq={by}");
+            self.report.problem(Some(Seq(by)), format!("{what}: {source} has it, the journal does not"));
+        }
+        let met = self.accounts_met;
+        if met != expected.accounts.len() as u64 {
+            let (all, highest) = (expected.accounts.len(), expected.highest());
+            let what = format!("{source} has {all} accounts up to seq={highest}, of which the journal knows {met}");
+            self.report.problem(None, what);
+        }
+    }
+
     fn finish(&mut self) {
         self.report.entries = self.fold.entries;
         self.report.accounts = self.fold.accounts().len() as u64;
-        if self.report.problem_count == 0 {
+        if !self.is_cut {
             if let Err(what) = self.fold.check_sums() {
                 self.report.problem(Some(self.last), what);
             }
-            self.compare_keys();
-            let met = self.report.compared;
-            let source = self.expected.source;
-            if met != self.expected.accounts.len() as u64 {
-                let (all, highest) = (self.expected.accounts.len(), self.expected.highest());
-                let what = format!("{source} has {all} accounts up to seq={highest}, of which the journal knows {met}");
-                self.report.problem(None, what);
+            self.compare_api_keys();
+            self.compare_rest();
+            self.keys.finish();
+            for (seq, what) in std::mem::take(&mut self.keys.problems) {
+                self.report.problem(seq, what);
             }
+            self.report.problem_count += self.keys.more_problems;
         }
+        self.report.compared += self.accounts_met + self.keys.compared;
         self.report.ok = self.report.problem_count == 0;
     }
 }

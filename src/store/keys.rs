@@ -237,6 +237,64 @@ impl Store {
         Ok(old.len())
     }
 
+    /// Gives every row of a segment's table, ascending by hash: (hash, seq); `false` when there is no such
+    /// table, or none any more. For `verify`, so a row must also be one that a look-up would find.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] on damage and where filter or fences hide a row, or as redb fails.
+    pub fn load_key_table(
+        &self,
+        kind: KeyKind,
+        segment_first: Seq,
+        give: &mut dyn FnMut([u8; 16], Seq),
+    ) -> Result<bool, StoreError> {
+        let segments = self.segments();
+        let found = segments.iter().find(|segment| (segment.kind, segment.first) == (kind, segment_first));
+        let Some(segment) = found else { return Ok(false) };
+        for place in 0..segment.chunks() {
+            let key = part_key(kind, segment_first, place);
+            let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
+            // Past the cache: a table read once from end to end would drive out what others look up.
+            let body: Result<Vec<u8>, StoreError> =
+                self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.to_vec()));
+            let body = match body {
+                Err(_) if !self.key_segments(kind).contains(&segment_first) => return Ok(false),
+                body => body?,
+            };
+            for row in body.as_chunks::<ROW_BYTES>().0 {
+                let hash: [u8; 16] = *row.first_chunk().expect("a row is 24 bytes");
+                if !segment.filter.may_contain(&hash) || segment.chunk_of(&hash) != Some(place) {
+                    return Err(corrupt(KEY_ROWS, key, "a look-up would not find a row of it"));
+                }
+                give(hash, Seq(u64::from_le_bytes(*row.last_chunk().expect("a row is 24 bytes"))));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the table of an older segment has a hash with this seq.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] on damage, or as redb fails.
+    pub fn is_key_before(
+        &self,
+        kind: KeyKind,
+        segment_first: Seq,
+        hash: &[u8; 16],
+        seq: Seq,
+    ) -> Result<bool, StoreError> {
+        let segments = self.segments();
+        for segment in segments.iter().filter(|segment| segment.kind == kind && segment.first < segment_first) {
+            if segment.filter.may_contain(hash)
+                && let Some(place) = segment.chunk_of(hash)
+                && find_in(&self.load_chunk(segment, place)?, hash) == Some(seq)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// First seqs of the segments that have a table of this kind, ascending.
     #[must_use]
     pub fn key_segments(&self, kind: KeyKind) -> Vec<Seq> {

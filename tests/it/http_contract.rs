@@ -128,7 +128,8 @@ async fn holds_are_posted_voided_and_reversed() {
     assert_eq!(voided.json()["status"], "voided");
     for (path, expected) in [
         ("/v1/transfers/tr_0000000099999/void", "404 transfer_not_found"),
-        ("/v1/transfers/nonsense/void", "404 transfer_not_found"),
+        // The first refusal is kept under the key.
+        ("/v1/transfers/nonsense/void", "422 idempotency_key_reused"),
     ] {
         assert_eq!(server.post(path, "n1", "{}").await.brief(), expected);
     }

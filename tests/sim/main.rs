@@ -16,6 +16,7 @@ mod reading;
 mod rot;
 mod seeds;
 mod speak;
+mod wrong_rows;
 
 /// A third of a run is malloc: redb's maps and the disk's pages.
 #[global_allocator]

@@ -39,6 +39,16 @@ pub async fn named(call: &Call<'_>) -> Outcome<AccountNo> {
     }
 }
 
+/// The account that the path of a command names. For none it is a number that no account has: then the
+/// books refuse the command, and keep the refusal under its key as they keep every other.
+async fn named_to_change(call: &Call<'_>) -> Outcome<AccountNo> {
+    let text = call.id();
+    Ok(match with_names(call, move |names| Ok(json::account_ref(&text, names)?)).await? {
+        AccountRef::No(no) => no,
+        AccountRef::Unknown => AccountNo(u32::MAX),
+    })
+}
+
 /// `GET /v1/accounts/{id}`
 pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     get_now(call, None).await
@@ -96,7 +106,7 @@ pub async fn update(call: &mut Call<'_>) -> Outcome<Reply> {
     let expected = expected_version(call)?;
     let origin = call.origin(dry_run)?;
     let json::ChangeFields { name, metadata, status } = json::parse_account_change(&call.body)?;
-    let change = AccountChange { account: named(call).await?, name, metadata, status, expected };
+    let change = AccountChange { account: named_to_change(call).await?, name, metadata, status, expected };
     let answer = call.submit(Command::ChangeAccount(Box::new(change)), origin).await?;
     of_answer(call, answer)
 }

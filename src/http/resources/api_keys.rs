@@ -32,7 +32,7 @@ pub async fn rotate(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
     let origin = call.origin(false)?;
     let overlap_us = json::parse_rotation(&call.body)? * 1_000_000;
-    let number = named(call)?;
+    let number = named_to_change(call);
     // The new token is the caller's to see: it must not open more than his own does.
     if let Some(key) = call.books()?.engine.core().keyring().get(number) {
         call.caller.check_gives(&key.terms)?;
@@ -47,7 +47,7 @@ pub async fn revoke(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
     let origin = call.origin(false)?;
     json::parse_empty(&call.body)?;
-    let number = named(call)?;
+    let number = named_to_change(call);
     let answer = call.submit(Command::RevokeApiKey { number }, origin).await?;
     of_answer(call, answer)
 }
@@ -81,6 +81,12 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     reply.as_of = Some(found.seq);
     reply.next = next.map(|cursor| query.next_page(path, &cursor));
     Ok(reply)
+}
+
+/// The key that the path of a command names. For none it is a number that no key has: then the books refuse
+/// the command, and keep the refusal under its key as they keep every other.
+fn named_to_change(call: &Call<'_>) -> u64 {
+    parse_id(IdKind::ApiKey, &call.id()).unwrap_or(u64::MAX)
 }
 
 fn named(call: &Call<'_>) -> Outcome<u64> {

@@ -116,6 +116,18 @@ pub enum Operation {
 /// # Errors
 /// What the handler refuses.
 pub async fn dispatch(call: &mut Call<'_>) -> Outcome<Reply> {
+    // Before the books are asked: what is not found then was not there at this seq.
+    let seen = call.edge.books().map(|books| books.engine.core().journal().durable_seq());
+    let mut answered = hand_over(call).await;
+    if let Err(problem) = &mut answered
+        && problem.code.is_about_the_books()
+    {
+        problem.as_of = problem.as_of.or(seen);
+    }
+    answered
+}
+
+async fn hand_over(call: &mut Call<'_>) -> Outcome<Reply> {
     match call.route.operation {
         Operation::CreateTransfer => transfers::create(call).await,
         Operation::CreateTransferBatch => batches::create(call).await,

@@ -32,5 +32,8 @@ pub fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     let operation = operation.ok_or_else(|| {
         Problem::new(Code::OperationNotFound, "No operation has this id. They are forgotten when the server restarts.")
     })?;
-    Ok(Reply::json(StatusCode::OK, operation.render()))
+    let mut reply = Reply::json(StatusCode::OK, operation.render());
+    // After the body: a result that it shows has its seq.
+    reply.as_of = operation.as_of();
+    Ok(reply)
 }

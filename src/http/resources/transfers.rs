@@ -79,6 +79,14 @@ async fn named(call: &Call<'_>) -> Outcome<Seq> {
     with_names(call, move |names| Ok(json::transfer_ref(&text, names)?)).await?.ok_or_else(no_transfer)
 }
 
+/// The transfer that the path of a command names. For none it is a seq that no entry has: then the books
+/// refuse the command, and keep the refusal under its key as they keep every other.
+async fn named_to_change(call: &Call<'_>) -> Outcome<Seq> {
+    let text = call.id();
+    let found = with_names(call, move |names| Ok(json::transfer_ref(&text, names)?)).await?;
+    Ok(found.unwrap_or(Seq(u64::MAX)))
+}
+
 /// `POST /v1/transfers/{id}/post`
 pub async fn post(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
@@ -87,7 +95,7 @@ pub async fn post(call: &mut Call<'_>) -> Outcome<Reply> {
         BatchForm::Protobuf => proto::parse_post(&call.body)?,
         _ => json::parse_post(&call.body)?,
     };
-    let transfer = named(call).await?;
+    let transfer = named_to_change(call).await?;
     let answer = call.submit(Command::PostHold { transfer, amount }, origin).await?;
     of_answer(call, answer)
 }
@@ -100,7 +108,7 @@ pub async fn void(call: &mut Call<'_>) -> Outcome<Reply> {
         BatchForm::Protobuf => proto::parse_empty(&call.body)?,
         _ => json::parse_empty(&call.body)?,
     }
-    let transfer = named(call).await?;
+    let transfer = named_to_change(call).await?;
     let answer = call.submit(Command::VoidHold { transfer }, origin).await?;
     of_answer(call, answer)
 }
@@ -113,7 +121,7 @@ pub async fn reverse(call: &mut Call<'_>) -> Outcome<Reply> {
         BatchForm::Protobuf => proto::parse_reversal(&call.body)?,
         _ => json::parse_reversal(&call.body)?,
     };
-    let transfer = named(call).await?;
+    let transfer = named_to_change(call).await?;
     let answer = call.submit(Command::Reverse { transfer, reason: Some(reason) }, origin).await?;
     of_answer(call, answer)
 }

@@ -1,7 +1,7 @@
 //! Walks the journal once and writes every transfer, in order of seq, in one of the formats.
 //!
 //! 1. For plain-text accounting: commodities and accounts first.
-//! 2. The scan gives the entries; a posted one is written as it is, a hold as it stands today.
+//! 2. The scan gives the entries; a posted one is written as it is, a hold as it stood after the last of them.
 //! 3. The buffer goes out whenever it holds 64 KiB: memory does not grow with the books.
 
 use std::ops::ControlFlow;
@@ -91,17 +91,32 @@ impl From<ReadError> for ExportError {
     }
 }
 
-/// Writes every durable transfer; returns how many. `sink` takes each piece and says whether to go on.
+/// Entries between two questions whether anybody is still there: a range of dates may give nothing for long.
+const ASK_ENTRIES: u64 = 1_000;
+
+/// Writes every transfer up to the record that ends at `through`, which is durable; returns how many. All is
+/// shown as it was then. `sink` takes each piece and says whether to go on; an empty one only asks that.
 ///
 /// # Errors
 /// [`ExportError`]; what went out before is correct, but not complete.
-pub fn export(core: &Core, query: &ExportQuery, sink: &mut dyn FnMut(&[u8]) -> bool) -> Result<u64, ExportError> {
-    let mut export = Export { core, query: *query, out: Vec::with_capacity(CHUNK_BYTES * 2), count: 0, sink };
+pub fn export(
+    core: &Core,
+    query: &ExportQuery,
+    through: Seq,
+    sink: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<u64, ExportError> {
+    let last = core.entry(through)?;
+    let date = last.map_or(Day(0), |located| located.date);
+    let out = Vec::with_capacity(CHUNK_BYTES * 2);
+    let mut export = Export { core, query: *query, through, date, out, count: 0, sink };
     export.head()?;
     let mut at = (Seq::NONE, Moment(0), Day(0));
     let mut failed = None;
     let _ = core.journal().scan(Seq(1), &mut |item| {
+        let is_asked = matches!(item, Item::Entry { seq, .. } if seq.0.is_multiple_of(ASK_ENTRIES));
         let done = match item {
+            _ if is_asked && !(export.sink)(&[]) => Err(ExportError::Gone),
+            Item::Record { first_seq, .. } if first_seq > through => return ControlFlow::Break(()),
             Item::Record { first_seq, moment, date } => {
                 at = (first_seq, moment, date);
                 Ok(())
@@ -129,6 +144,9 @@ pub fn export(core: &Core, query: &ExportQuery, sink: &mut dyn FnMut(&[u8]) -> b
 struct Export<'a> {
     core: &'a Core,
     query: ExportQuery,
+    through: Seq,
+    /// Business date after `through`.
+    date: Day,
     out: Vec<u8>,
     count: u64,
     sink: &'a mut dyn FnMut(&[u8]) -> bool,
@@ -150,16 +168,19 @@ impl Export<'_> {
             }
             ExportFormat::Ledger => {}
         }
-        let count = u32::try_from(self.core.status().accounts).unwrap_or(u32::MAX);
+        let mut count = u32::try_from(self.core.status().accounts).unwrap_or(u32::MAX);
+        // Those that were opened later have no transfers in this export either.
+        while count > 0 && self.account(AccountNo(count - 1))?.is_none() {
+            count -= 1;
+        }
         let mut currencies: Vec<Currency> = Vec::new();
-        for row in (0..count).map(AccountNo).filter_map(|no| self.core.account_row(no)) {
+        for row in (0..count).map(AccountNo).map_while(|no| self.core.account_row(no)) {
             if !currencies.contains(&row.currency) {
                 currencies.push(row.currency);
             }
         }
         currencies.into_iter().for_each(|currency| write_ledger_commodity(currency, &mut self.out));
         for no in (0..count).map(AccountNo) {
-            // One that is not durable yet has no transfers in this export either.
             if let Some(view) = self.account(no)? {
                 write_ledger_account(&of_view(&account_id(no), &view), &mut self.out);
             }
@@ -172,12 +193,7 @@ impl Export<'_> {
     }
 
     fn account(&self, no: AccountNo) -> Result<Option<AccountView>, ExportError> {
-        match self.core.account_row(no) {
-            Some(row) if self.core.watermark().covers(row.cold_seq) => {
-                Ok(Some(self.core.account_view(no, row, Reach::Disk)?))
-            }
-            _ => Ok(None),
-        }
+        Ok(self.core.account_view_by(no, self.through, self.date)?)
     }
 
     fn transfer(&mut self, seq: Seq, entry: &TransferEntry, at: (Seq, Moment, Day)) -> Result<(), ExportError> {
@@ -185,7 +201,7 @@ impl Export<'_> {
         let mut effective = entry.effective_on(date);
         let (mut status, mut posted) = ("posted", None);
         if matches!(entry.op, TransferOp::Pending { .. })
-            && let Some(view) = self.core.transfer_view(seq, Reach::Disk)?
+            && let Some(view) = self.core.transfer_view_by(seq, self.through, Reach::Disk)?
         {
             (status, effective) = (view.value.status.name(), view.value.effective_date);
             posted = view.value.posted_amount.filter(|amount| *amount != entry.amount);
@@ -251,4 +267,81 @@ fn transfer_id(seq: Seq) -> String {
 fn instant(moment: Moment) -> String {
     let timestamp = jiff::Timestamp::from_microsecond(moment.0).unwrap_or_default();
     timestamp.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::{Disk, FolderDisk};
+    use crate::domain::account::BalanceRule;
+    use crate::domain::money::Decimal;
+    use crate::domain::transfer::{AccountRef, HoldTerms, NewTransfer};
+    use crate::engine::clock::SystemTimeSource;
+    use crate::engine::command::{AccountChange, Command, NewAccount, Origin};
+    use crate::engine::{Engine, EngineOptions};
+
+    fn account(name: &str) -> Command {
+        Command::OpenAccount(Box::new(NewAccount {
+            external_id: None,
+            name: Some(name.into()),
+            currency: Currency::INR,
+            account_type: AccountType::Asset,
+            code: 0,
+            balance_rule: BalanceRule::None,
+            metadata: Vec::new(),
+        }))
+    }
+
+    fn text(core: &Core, format: ExportFormat, through: Seq) -> String {
+        let mut out = Vec::new();
+        let query = ExportQuery { format, from: None, to: None };
+        let mut sink = |piece: &[u8]| {
+            out.extend_from_slice(piece);
+            true
+        };
+        export(core, &query, through, &mut sink).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_export_shows_nothing_that_came_after_its_seq() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).unwrap());
+        let engine = Engine::start(&disk, &EngineOptions::default(), Box::new(SystemTimeSource::default())).unwrap();
+        let submit = async |command| engine.submit(command, Origin::default()).await.unwrap().as_of;
+        submit(account("Drawer before")).await;
+        submit(account("Loan before")).await;
+        let hold = NewTransfer {
+            debit: AccountRef::No(AccountNo(0)),
+            credit: AccountRef::No(AccountNo(1)),
+            same_text: false,
+            amount: Decimal::parse("5"),
+            code: 0,
+            effective: None,
+            hold: HoldTerms::Hold,
+            cold: None,
+        };
+        let hold = submit(Command::Transfer(hold)).await;
+        let formats = [ExportFormat::Ndjson, ExportFormat::Csv, ExportFormat::Ledger];
+        let before = formats.map(|format| text(engine.core(), format, hold));
+        assert!(before[0].contains("pending") && before[2].contains("Drawer before"), "{before:?}");
+        submit(Command::PostHold { transfer: hold, amount: None }).await;
+        submit(Command::Reverse { transfer: hold, reason: Some("typing error".into()) }).await;
+        let change = AccountChange {
+            account: AccountNo(0),
+            name: Some(Some("Drawer after".into())),
+            metadata: None,
+            status: None,
+            expected: None,
+        };
+        submit(Command::ChangeAccount(Box::new(change))).await;
+        let last = submit(account("Vault after")).await;
+        assert_eq!(formats.map(|format| text(engine.core(), format, hold)), before);
+        let after = formats.map(|format| text(engine.core(), format, last));
+        assert!(after.iter().all(|text| text.contains("Drawer after")), "{after:?}");
+        assert!(after[2].contains("Vault after") && after[0].contains("reverses"), "{after:?}");
+        engine.shut_down();
+    }
 }

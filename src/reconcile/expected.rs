@@ -1,0 +1,162 @@
+//! What verify compares the journal with: copies of what the store or memory says.
+//!
+//! Promise: memory that this takes grows with accounts, open holds and ledger lines, and with one
+//! number for 65,536 seqs; rows that grow with history (fates, keys) are added up or read by segment.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::domain::access::ApiKey;
+use crate::domain::account::{Account, GlNo};
+use crate::domain::gl::{GlKey, GlTotals};
+use crate::domain::ids::{AccountNo, Seq};
+use crate::domain::time::Day;
+use crate::domain::transfer::Hold;
+use crate::engine::Core;
+use crate::engine::keyring::Keyring;
+use crate::store::{KeyKind, Store, StoreError};
+
+use super::fold::{DayLines, FoldedHold};
+use super::tally::{FateFact, Tally};
+
+/// Rows to compare the fold with.
+#[derive(Debug)]
+pub struct Expected<'a> {
+    /// Who says it, for reports.
+    pub(super) source: &'static str,
+    /// By number. A row may be newer than `as_of`: it carries its own seq.
+    pub(super) accounts: Vec<Account>,
+    /// Lines of the general ledger by number.
+    pub(super) chart: Vec<GlKey>,
+    /// By number.
+    pub(super) keys: Vec<ApiKey>,
+    /// Everything up to here is in what follows.
+    pub(super) as_of: Seq,
+    /// Posted totals as of `as_of` exactly.
+    pub(super) day_lines: DayLines,
+    /// Open holds by seq: some may have opened or ended after `as_of`.
+    pub(super) holds: HashMap<u64, FoldedHold>,
+    /// Fates decided up to `as_of`.
+    pub(super) fates: Tally,
+    /// Fates decided later.
+    pub(super) later_fates: HashSet<FateFact>,
+    /// Business date and closed periods as of `as_of`; only the store says them at one moment.
+    pub(super) calendar: Option<(Day, Option<Day>)>,
+    /// Where the key tables are.
+    pub(super) store: &'a Store,
+    /// First seqs of the segments with a table of external ids, ascending: all that have tables.
+    pub(super) tabled: Vec<Seq>,
+    /// The oldest segment with a table of idempotency keys; those of older ones were dropped in their time.
+    pub(super) oldest_idempotency: Option<Seq>,
+}
+
+impl<'a> Expected<'a> {
+    fn empty(source: &'static str, store: &'a Store) -> Expected<'a> {
+        // In this order: a segment that gets its tables meanwhile has those of idempotency keys first.
+        let tabled = store.key_segments(KeyKind::External);
+        let oldest_idempotency = store.key_segments(KeyKind::Idempotency).first().copied();
+        Expected {
+            source,
+            accounts: Vec::new(),
+            chart: Vec::new(),
+            keys: Vec::new(),
+            as_of: Seq::NONE,
+            day_lines: BTreeMap::new(),
+            holds: HashMap::new(),
+            fates: Tally::default(),
+            later_fates: HashSet::new(),
+            calendar: None,
+            store,
+            tabled,
+            oldest_idempotency,
+        }
+    }
+
+    /// What the store's checkpoint says. Nobody may write another one meanwhile.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn from_store(store: &'a Store) -> Result<Expected<'a>, StoreError> {
+        let mut expected = Expected::empty("the store", store);
+        let Some(meta) = store.meta()? else { return Ok(expected) };
+        let not_understood = |what: &str| StoreError::Corrupt { table: "meta", key: 0, what: what.into() };
+        store.load_accounts(&mut |_, rows| expected.accounts.extend(rows))?;
+        expected.keys =
+            Keyring::read_rows(&meta.api_keys).ok_or_else(|| not_understood("an API key in it is not understood"))?;
+        expected.as_of = meta.checkpoint_seq;
+        expected.calendar = Some((meta.business_date, meta.closed_through));
+        let mut unknown = None;
+        store.load_gl_days(&mut |day, lines| {
+            for (gl, totals) in lines {
+                match meta.gl_keys.get(gl.0 as usize) {
+                    Some(key) => expected.total(day, *key, totals),
+                    None => unknown = Some(gl),
+                }
+            }
+        })?;
+        if let Some(GlNo(no)) = unknown {
+            return Err(not_understood(&format!("line {no} of the general ledger is not in it")));
+        }
+        expected.chart = meta.gl_keys;
+        store.load_holds(&mut |seq, hold| expected.hold(seq, &hold))?;
+        store.load_resolutions(&mut |original, by, kind| expected.fate((original.0, by.0, kind as u8)))?;
+        Ok(expected)
+    }
+
+    /// What memory says (of fates: memory and the store together), copied piece by piece while requests go on.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn from_memory(core: &'a Core) -> Result<Expected<'a>, StoreError> {
+        let mut expected = Expected::empty("memory", core.store());
+        expected.keys.extend(core.keyring().all().iter().map(|key| (***key).clone()));
+        let ledger = core.copy_gl();
+        expected.as_of = ledger.as_of;
+        for ((day, key), totals) in ledger.totals {
+            expected.total(day, key, totals);
+        }
+        for (seq, hold) in core.open_holds() {
+            expected.hold(seq, &hold);
+        }
+        // Memory first: what leaves it after this is in the store by then.
+        let recent: HashSet<FateFact> =
+            core.recent_fates().into_iter().map(|(original, by, fate)| (original.0, by.0, fate as u8)).collect();
+        core.store().load_resolutions(&mut |original, by, kind| {
+            let fact = (original.0, by.0, kind as u8);
+            if !recent.contains(&fact) {
+                expected.fate(fact);
+            }
+        })?;
+        recent.into_iter().for_each(|fact| expected.fate(fact));
+        expected.accounts.extend((0..core.status().accounts).map_while(|no| core.account_row(AccountNo(no as u32))));
+        expected.chart = core.chart_keys();
+        Ok(expected)
+    }
+
+    fn total(&mut self, day: Day, key: GlKey, totals: GlTotals) {
+        if totals != GlTotals::default() {
+            // What does not fit is no sum of amounts and differs from every fold.
+            let sum = |total: u128| i128::try_from(total).unwrap_or(-1);
+            let line = (key.currency, key.code, key.account_type);
+            self.day_lines.insert((day, line), [sum(totals.debits), sum(totals.credits)]);
+        }
+    }
+
+    fn hold(&mut self, seq: Seq, hold: &Hold) {
+        let Hold { debit, credit, amount, code, effective, expires_at } = *hold;
+        let held = FoldedHold { debit: debit.0, credit: credit.0, amount, code, effective, expires_at };
+        self.holds.insert(seq.0, held);
+    }
+
+    fn fate(&mut self, fact: FateFact) {
+        if fact.1 <= self.as_of.0 {
+            self.fates.add(fact);
+        } else {
+            self.later_fates.insert(fact);
+        }
+    }
+
+    /// The newest entry of all accounts.
+    pub(super) fn highest(&self) -> Seq {
+        self.accounts.iter().map(|account| account.last_seq).max().unwrap_or(Seq::NONE)
+    }
+}

@@ -1,0 +1,222 @@
+//! Key tables of the store against the journal: every key of a segment and no other, each with its number.
+//!
+//! One segment at a time: its keys are gathered while it is walked, sorted at its end and merged with its
+//! table. That is 32 bytes a key of one segment, however long the journal is.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::domain::entry::Entry;
+use crate::domain::ids::Seq;
+use crate::journal::SegmentInfo;
+use crate::store::KeyKind;
+
+use super::expected::Expected;
+
+type Hash = [u8; 16];
+
+/// A key as the journal has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    hash: Hash,
+    /// The entry that made it.
+    seq: u64,
+    /// What a look-up leads to.
+    number: u64,
+}
+
+/// Problems that are kept; the count goes on: a table may have millions of rows.
+const PROBLEMS_MAX: usize = 1_000;
+
+/// Keys that another record took over while their table was on its way; see [`KeyTables::owed`].
+const OWED_MAX: usize = 1_000;
+
+/// The walk over the keys.
+#[derive(Debug)]
+pub(super) struct KeyTables<'a> {
+    expected: &'a Expected<'a>,
+    /// First and last seq of the segments that have tables and were not ended yet.
+    segments: VecDeque<(Seq, Seq)>,
+    /// Of the current one.
+    idempotency: Vec<Row>,
+    external: Vec<Row>,
+    /// Idempotency keys that their table lacks, with their seqs. Right only where a later record has the
+    /// same key (its retention was over), so these wait for one.
+    owed: HashMap<Hash, u64>,
+    /// Rows that were compared.
+    pub compared: u64,
+    /// What is wrong, and from which seq on; at most [`PROBLEMS_MAX`].
+    pub problems: Vec<(Option<Seq>, String)>,
+    /// How many more there are.
+    pub more_problems: u64,
+}
+
+impl<'a> KeyTables<'a> {
+    /// At the beginning of a journal with these segments.
+    pub fn new(expected: &'a Expected<'a>, segments: &[SegmentInfo]) -> KeyTables<'a> {
+        let is_tabled = |segment: &&SegmentInfo| expected.tabled.binary_search(&segment.first_seq).is_ok();
+        let mut tables = KeyTables {
+            expected,
+            segments: segments.iter().filter(is_tabled).map(|segment| (segment.first_seq, segment.last_seq)).collect(),
+            idempotency: Vec::new(),
+            external: Vec::new(),
+            owed: HashMap::new(),
+            compared: 0,
+            problems: Vec::new(),
+            more_problems: 0,
+        };
+        for first in &expected.tabled {
+            if !segments.iter().any(|segment| segment.first_seq == *first) {
+                tables.problem(*first, format!("the store has key tables of a segment seq={first}, which is none"));
+            }
+        }
+        tables
+    }
+
+    fn problem(&mut self, seq: Seq, what: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push((Some(seq), what));
+        } else {
+            self.more_problems += 1;
+        }
+    }
+
+    /// A record begins: a segment may have ended before it.
+    #[inline]
+    pub fn record(&mut self, first: Seq) {
+        while self.segments.front().is_some_and(|(_, last)| *last < first) {
+            self.end_segment();
+        }
+    }
+
+    fn is_inside(&self, seq: Seq) -> bool {
+        self.segments.front().is_some_and(|(first, last)| (*first..=*last).contains(&seq))
+    }
+
+    /// An entry: it may have an external id.
+    #[inline]
+    pub fn entry(&mut self, seq: Seq, entry: &Entry) {
+        let (kind, text, number) = match entry {
+            Entry::Transfer(transfer) => match &transfer.cold {
+                None => return,
+                Some(cold) => (b"transfer", cold.external_id.as_deref(), seq.0),
+            },
+            Entry::AccountOpened(opened) => {
+                (b"account:", opened.cold.external_id.as_deref(), u64::from(opened.account.0))
+            }
+            _ => return,
+        };
+        if let Some(text) = text
+            && self.is_inside(seq)
+        {
+            self.external.push(Row { hash: external_hash(*kind, text), seq: seq.0, number });
+        }
+    }
+
+    /// The idempotency key of a record.
+    pub fn key(&mut self, first: Seq, hash: Hash) {
+        if !self.owed.is_empty() {
+            self.owed.remove(&hash);
+        }
+        if self.is_inside(first) {
+            self.idempotency.push(Row { hash, seq: first.0, number: first.0 });
+        }
+    }
+
+    /// The journal has ended.
+    pub fn finish(&mut self) {
+        while !self.segments.is_empty() {
+            self.end_segment();
+        }
+        let mut owed: Vec<u64> = self.owed.drain().map(|(_, seq)| seq).collect();
+        owed.sort_unstable();
+        owed.into_iter().for_each(|seq| self.problem(Seq(seq), lacks(KeyKind::Idempotency, seq)));
+    }
+
+    fn end_segment(&mut self) {
+        let Some((first, _)) = self.segments.pop_front() else { return };
+        let rows = std::mem::take(&mut self.external);
+        self.compare(KeyKind::External, first, rows);
+        let rows = std::mem::take(&mut self.idempotency);
+        self.compare(KeyKind::Idempotency, first, rows);
+    }
+
+    fn compare(&mut self, kind: KeyKind, first: Seq, mut rows: Vec<Row>) {
+        rows.sort_unstable();
+        for pair in rows.windows(2).filter(|pair| kind == KeyKind::External && pair[0].hash == pair[1].hash) {
+            let seq = pair[1].seq;
+            self.problem(Seq(seq), format!("entry seq={seq}: its external id is taken"));
+        }
+        // Of two records with one key the newer counts.
+        rows.reverse();
+        rows.dedup_by_key(|row| row.hash);
+        rows.reverse();
+        let expected = self.expected;
+        let mut at = 0;
+        let done = expected.store.load_key_table(kind, first, &mut |hash, number| {
+            self.compared += 1;
+            while let Some(row) = rows.get(at).filter(|row| row.hash < hash) {
+                self.lacking(kind, row);
+                at += 1;
+            }
+            match rows.get(at).filter(|row| row.hash == hash) {
+                Some(row) => {
+                    at += 1;
+                    if row.number != number.0 {
+                        let what = format!("the store says {number} where {} belongs", row.number);
+                        self.problem(Seq(row.seq), format!("{} of seq={}: {what}", name(kind), row.seq));
+                    }
+                }
+                // A store that an earlier version recovered may have keys of older segments a second time.
+                None if self.is_known_before(kind, first, &hash, number) => {}
+                None => {
+                    let what = format!("the store has an {} for {number}", name(kind));
+                    self.problem(first, format!("{what} in the table of segment seq={first}, the journal does not"));
+                }
+            }
+        });
+        match done {
+            Ok(true) => rows[at..].iter().for_each(|row| self.lacking(kind, row)),
+            // Dropped after its time, as all older ones were; those of external ids never are.
+            Ok(false) if kind == KeyKind::Idempotency && expected.oldest_idempotency.is_none_or(|old| first <= old) => {
+            }
+            Ok(false) => self.problem(first, format!("the store lacks the {}s of segment seq={first}", name(kind))),
+            Err(error) => self.problem(first, error.to_string()),
+        }
+    }
+
+    /// Whether an older table, which was compared before, has the same row.
+    fn is_known_before(&self, kind: KeyKind, first: Seq, hash: &Hash, number: Seq) -> bool {
+        let found = self.expected.store.is_key_before(kind, first, hash, number);
+        // What cannot be read is a problem of the table where it stands.
+        found.unwrap_or(false)
+    }
+
+    fn lacking(&mut self, kind: KeyKind, row: &Row) {
+        if kind == KeyKind::Idempotency && self.owed.len() < OWED_MAX {
+            self.owed.insert(row.hash, row.seq);
+        } else {
+            self.problem(Seq(row.seq), lacks(kind, row.seq));
+        }
+    }
+}
+
+fn lacks(kind: KeyKind, seq: u64) -> String {
+    format!("the store lacks the {} of seq={seq}", name(kind))
+}
+
+fn name(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::Idempotency => "idempotency key",
+        KeyKind::External => "external id",
+    }
+}
+
+/// Written out again from docs/format.md: what the engine hashes is part of what is doubted here.
+fn external_hash(kind: [u8; 8], text: &str) -> Hash {
+    let mut whole = Vec::with_capacity(8 + text.len());
+    whole.extend_from_slice(&kind);
+    whole.extend_from_slice(text.as_bytes());
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&blake3::hash(&whole).as_bytes()[..16]);
+    hash
+}
