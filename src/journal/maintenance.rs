@@ -103,13 +103,7 @@ pub struct Maintenance {
 
 impl Maintenance {
     pub(super) fn new(journal: Arc<Journal>) -> Maintenance {
-        Maintenance {
-            journal,
-            unlisted: None,
-            is_waiting_for_space: false,
-            filled_next: 0,
-            filled_active: 0,
-        }
+        Maintenance { journal, unlisted: None, is_waiting_for_space: false, filled_next: 0, filled_active: 0 }
     }
 
     /// Works until the journal is closed or poisoned.

@@ -164,25 +164,29 @@ async fn the_stages_of_every_answer_add_up_to_its_total() {
     server.busy().await;
     let transfer = r#"{"debit_account":"ext:A","credit_account":"ext:B","amount":"1.00"}"#;
     let batch = format!(r#"{{"mode":"atomic","transfers":[{transfer},{transfer}]}}"#);
-    let mut other_us = Vec::new();
-    for said in [
-        server.post("/v1/transfers", "sum", transfer).await,
-        server.post("/v1/transfers", "sum", transfer).await,
-        server.post("/v1/transfers/batch", "batch", batch).await,
-        server.post("/v1/transfers", "bad", "{").await,
-        server.get("/v1/accounts/ext:A").await,
-        server.get("/v1/accounts/ext:A/entries").await,
-        server.get("/v1/nothing").await,
-        server.get("/livez").await,
-    ] {
-        let (stages_us, total_us) = shown_us(&said);
-        assert_eq!(stages_us, total_us, "{}", said.header("server-timing"));
-        let timing = said.header("server-timing");
-        let other = timing.split(", ").find_map(|part| part.strip_prefix("other;dur=0."));
-        other_us.push(other.map_or(0, |us| us.parse::<u64>().expect("µs")));
+    // By request: the least share of its time that no stage has measured. Of many, since the machine is shared.
+    let mut gaps = [f64::MAX; 8];
+    for round in 0..20 {
+        let said = [
+            server.post("/v1/transfers", &format!("sum{round}"), transfer).await,
+            server.post("/v1/transfers", &format!("sum{round}"), transfer).await,
+            server.post("/v1/transfers/batch", &format!("batch{round}"), batch.clone()).await,
+            server.post("/v1/transfers", "bad", "{").await,
+            server.get("/v1/accounts/ext:A").await,
+            server.get("/v1/accounts/ext:A/entries").await,
+            server.get("/v1/nothing").await,
+            server.get("/livez").await,
+        ];
+        for (gap, said) in gaps.iter_mut().zip(&said) {
+            let (stages_us, total_us) = shown_us(said);
+            let timing = said.header("server-timing");
+            assert_eq!(stages_us, total_us, "{timing}");
+            let other = timing.split(", ").find_map(|part| part.strip_prefix("other;dur=0."));
+            let other_us = other.map_or(0, |us| us.parse::<u64>().expect("µs"));
+            *gap = gap.min(other_us as f64 / total_us.max(1) as f64);
+        }
     }
-    other_us.sort_unstable();
-    assert!(other_us[other_us.len() / 2] <= 5, "{other_us:?}: a gap between the stages");
+    assert!(gaps.iter().all(|gap| *gap <= 0.1), "{gaps:?}: a gap between the stages");
 }
 
 #[tokio::test]
