@@ -73,6 +73,13 @@ pub const DISK_READS_WAITING_MAX: usize = 2_048;
 /// Reads that wait for a place on which they may walk far; more are refused.
 pub const FAR_READS_WAITING_MAX: usize = 64;
 
+/// Rows of an answer that is made on an async worker: 0.1 ms. One of more rows is long, and is made on one
+/// of few threads.
+pub const SHORT_ROWS_MAX: usize = 100;
+
+/// Long answers that wait for one of those threads; more are refused. A second's work for one thread.
+pub const LONG_ANSWERS_WAITING_MAX: usize = 256;
+
 /// Places of statements that are remembered, so that the next page needs no walk: some 150 bytes each.
 pub const STATEMENT_PLACES_MAX: u64 = 4_096;
 
@@ -222,6 +229,10 @@ pub const KEY_LIMIT: RateLimit = RateLimit { rate_per_s: 200_000, burst: 200_000
 
 /// What one address beyond loopback may do: a branch's whole office behind one router.
 pub const ADDRESS_LIMIT: RateLimit = RateLimit { rate_per_s: 20_000, burst: 20_000, concurrency: 2_048 };
+
+/// Requests with no good token that one address beyond loopback may send: a till whose key has just been
+/// revoked stays below, and nobody else behind its router is refused.
+pub const STRANGER_LIMIT: RateLimit = RateLimit { rate_per_s: 100, burst: 1_000, concurrency: 2_048 };
 
 /// Addresses that are counted at once: some 100 bytes each.
 pub const ADDRESSES_MAX: u64 = 65_536;

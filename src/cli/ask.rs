@@ -1,8 +1,7 @@
 //! One GET with a stopwatch: name, connection, TLS, first byte, body. For `probe` and `budget`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,21 +12,14 @@ use hyper::{HeaderMap, Request, Uri, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
+
+use super::trust::{Target, TrustArgs, read_key};
 
 /// Greatest answer taken.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Where Debian keeps the certificates that it trusts.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Whom to ask, and as whom.
 #[derive(Clone, Debug, Args)]
@@ -37,12 +29,9 @@ pub struct AskArgs {
     /// File with an API key, one line.
     #[arg(long, env = "MUNIM_KEY_FILE")]
     pub key_file: Option<PathBuf>,
-    /// PEM file of the certificates to trust, in place of the system's.
-    #[arg(long, conflicts_with = "insecure")]
-    pub ca_file: Option<PathBuf>,
-    /// Take any certificate: for a server that signed its own.
-    #[arg(long)]
-    pub insecure: bool,
+    /// What to believe about the server.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// One JSON document instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -89,9 +78,7 @@ pub struct Asked {
 pub struct Asker {
     runtime: tokio::runtime::Runtime,
     url: String,
-    host: String,
-    port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    target: Target,
     bearer: Option<String>,
     /// Path and query of the URL.
     pub path: String,
@@ -110,28 +97,14 @@ impl Asker {
     /// [`AskError::Usage`].
     pub fn new(args: &AskArgs) -> Result<Asker, AskError> {
         let url = &args.url;
-        let usage = |what: &str| AskError::Usage(format!("{url} {what}"));
-        let uri: Uri = url.parse().map_err(|_| usage("is no address"))?;
-        let is_tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(usage("begins with neither http:// nor https://")),
-        };
-        let host = uri.host().ok_or_else(|| usage("names no host"))?.trim_matches(['[', ']']).to_owned();
-        let tls = if is_tls {
-            let name = ServerName::try_from(host.clone()).map_err(|_| usage("names no host that a certificate can"))?;
-            Some((connector(args).map_err(AskError::Usage)?, name))
-        } else {
-            None
-        };
+        let uri: Uri = url.parse().map_err(|_| AskError::Usage(format!("{url} is no address")))?;
         let bearer = args.key_file.as_deref().map(read_key).transpose().map_err(AskError::Usage)?;
+        let target = Target::read(url, &uri, &args.trust, bearer.is_some()).map_err(AskError::Usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Asker {
             runtime: runtime.map_err(|error| AskError::Usage(format!("no runtime: {error}")))?,
             url: url.clone(),
-            port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
-            host,
-            tls,
+            target,
             bearer,
             path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         })
@@ -149,13 +122,13 @@ impl Asker {
 
     async fn exchange(&self, path: &str) -> Result<Asked, String> {
         let started = Instant::now();
-        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        let found = tokio::net::lookup_host((self.target.host.as_str(), self.target.port)).await;
         let address: SocketAddr = found.map_err(|error| error.to_string())?.next().ok_or("the name has no address")?;
         let dns = started.elapsed();
         let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let connect = started.elapsed().saturating_sub(dns);
-        let mut asked = match &self.tls {
+        let mut asked = match &self.target.tls {
             None => self.talk(stream, path).await?,
             Some((connector, name)) => {
                 let before = Instant::now();
@@ -172,9 +145,8 @@ impl Asker {
 
     async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> Result<Asked, String> {
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let mut request = Request::get(path)
-            .header(header::HOST, format!("{host}:{}", self.port))
+            .header(header::HOST, self.target.authority())
             .header(header::USER_AGENT, concat!("munim/", env!("CARGO_PKG_VERSION")))
             .header(header::CONNECTION, "close");
         if let Some(bearer) = &self.bearer {
@@ -205,74 +177,5 @@ impl Asker {
             done = &mut talking => done,
             _ = &mut connection => talking.await,
         }
-    }
-}
-
-fn read_key(path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("could not read {}: {error}", path.display()))?;
-    let key = text.trim();
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("{} is not one line with a key", path.display()));
-    }
-    Ok(key.to_owned())
-}
-
-fn connector(args: &AskArgs) -> Result<TlsConnector, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let config = if args.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone { provider })).with_no_client_auth()
-    } else {
-        let path = args.ca_file.as_deref().unwrap_or(Path::new(SYSTEM_ROOTS));
-        let wrong = |error: &dyn std::fmt::Display| format!("could not read {}: {error}", path.display());
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-            roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
-        }
-        builder.with_root_certificates(roots).with_no_client_auth()
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-/// Takes any certificate, but not a broken signature: `--insecure` was asked for.
-#[derive(Debug)]
-struct Anyone {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::import::client::{Answer, Call, Client, Patience};
+use super::trust::TrustArgs;
 use super::{EXIT_BAD, EXIT_COULD_NOT_RUN, fail};
 
 /// Arguments of `munim clock`.
@@ -30,14 +31,16 @@ enum ClockCommand {
         /// File with the bearer key, one line.
         #[arg(long, value_name = "FILE", env = "MUNIM_KEY_FILE")]
         key_file: Option<PathBuf>,
+        #[command(flatten)]
+        trust: TrustArgs,
     },
 }
 
 /// Does it.
 #[must_use]
 pub fn run(args: &ClockArgs) -> ExitCode {
-    let ClockCommand::Accept { url, key_file } = &args.command;
-    let answer = match post(url, key_file.as_deref(), "/v1/clock/accept") {
+    let ClockCommand::Accept { url, key_file, trust } = &args.command;
+    let answer = match post(url, key_file.as_deref(), trust, "/v1/clock/accept") {
         Ok((_, answer)) => answer,
         Err(error) => return fail(&error),
     };
@@ -48,8 +51,8 @@ pub fn run(args: &ClockArgs) -> ExitCode {
 
 /// `munim verify --url`: starts a verification on the server and follows it.
 #[must_use]
-pub fn verify_through(url: &str, key_file: Option<&Path>, json: bool) -> ExitCode {
-    let (mut client, started) = match post(url, key_file, "/v1/verifications") {
+pub fn verify_through(url: &str, key_file: Option<&Path>, trust: &TrustArgs, json: bool) -> ExitCode {
+    let (mut client, started) = match post(url, key_file, trust, "/v1/verifications") {
         Ok(started) => started,
         Err(error) => return fail(&error),
     };
@@ -89,6 +92,7 @@ pub fn verify_through(url: &str, key_file: Option<&Path>, json: bool) -> ExitCod
 fn post(
     url: &str,
     key_file: Option<&Path>,
+    trust: &TrustArgs,
     path: &str,
 ) -> Result<(Client, Answer), super::import::client::ClientError> {
     let patience = Patience {
@@ -97,7 +101,7 @@ fn post(
         give_up_after: Duration::from_secs(5),
         answer_within: Duration::from_secs(30),
     };
-    let mut client = Client::new(url, key_file, patience)?;
+    let mut client = Client::new(url, key_file, trust, patience)?;
     // A key of its own for each call of the command: a lost answer is asked for again under it.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let key = format!("munim-{}-{}", std::process::id(), since.as_nanos());

@@ -16,6 +16,7 @@ use super::demo_data::{DEMO_ACCOUNTS_CSV, DEMO_TRANSFERS_CSV};
 use super::import::{self, ImportArgs};
 use super::keys::files::ADMIN_FILE;
 use super::serve::{self, ServeArgs, Stop};
+use super::trust::TrustArgs;
 use super::{EXIT_BAD, fail};
 
 /// Arguments of `munim demo`.
@@ -85,6 +86,8 @@ fn load(folder: &Path, address: SocketAddr) -> std::io::Result<()> {
     let args = ImportArgs {
         url: format!("http://{address}"),
         key_file: Some(folder.join(ADMIN_FILE)),
+        // It is this process that listens, whatever its address.
+        trust: TrustArgs { insecure_http: true, ..TrustArgs::default() },
         accounts: false,
         transfers: false,
         json: false,

@@ -22,6 +22,7 @@ pub mod probe;
 pub mod process_limits;
 pub mod serve;
 pub mod service_manager;
+pub mod trust;
 pub mod verify;
 
 use std::io::Write;

@@ -173,7 +173,8 @@ pub fn serve(
     let runtimes = Runtimes::start(workers)?;
     let inside = runtimes.main().enter();
     let (closing, closed) = watch::channel(false);
-    let edge = measure::edge(&args.measure, &EdgeOptions { cors_origins: args.cors_origins.clone() })?;
+    let options = EdgeOptions { cors_origins: args.cors_origins.clone(), ..EdgeOptions::default() };
+    let edge = measure::edge(&args.measure, &options)?;
     let sockets = Sockets::take(args.listen)?;
     // Their clients waited in a queue, or at a balancer, for one server to follow the other.
     if sockets.are_handed_over || args.wait_for_lock > 0 {

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::reconcile::verify::{Expected, VerifyReport, verify};
 
 use super::folder::{FolderError, open_to_look};
+use super::trust::TrustArgs;
 use super::{EXIT_BAD, fail};
 
 /// Arguments of `munim verify`.
@@ -23,6 +24,9 @@ pub struct VerifyArgs {
     /// File with the bearer key for --url, one line.
     #[arg(long, value_name = "FILE", env = "MUNIM_KEY_FILE")]
     pub key_file: Option<PathBuf>,
+    /// What to believe about the server.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -32,7 +36,7 @@ pub struct VerifyArgs {
 #[must_use]
 pub fn run(args: &VerifyArgs) -> ExitCode {
     if let Some(url) = &args.url {
-        return super::clock::verify_through(url, args.key_file.as_deref(), args.json);
+        return super::clock::verify_through(url, args.key_file.as_deref(), &args.trust, args.json);
     }
     let folder = args.data.clone().unwrap_or_default();
     let started = std::time::Instant::now();

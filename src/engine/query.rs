@@ -8,6 +8,7 @@ use crate::domain::time::Day;
 
 use super::history::{Reach, ReadError};
 use super::keyring::{HeldKey, KeyList};
+use super::readers::{LineLoad, Place, run_at};
 use super::statement::{Snapshot, StatementQuery};
 use super::view::{
     AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
@@ -67,6 +68,40 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::read`]; a long answer is read at its place, as far as it takes.
+    async fn read_at<T: Send + 'static>(
+        &self,
+        place: &mut Option<Place>,
+        begin: Reach,
+        read: impl Fn(&Arc<Core>, Reach) -> Result<T, ReadError> + Send + Sync + 'static,
+    ) -> Result<T, Unavailable> {
+        if place.is_none() {
+            return self.read(begin, read).await;
+        }
+        let core = Arc::clone(self.core());
+        Ok(run_at(place, move || read(&core, Reach::Far)).await??)
+    }
+
+    /// A place for an answer of more than [`SHORT_ROWS_MAX`](crate::config::SHORT_ROWS_MAX) rows, to be kept
+    /// until it is bytes.
+    ///
+    /// # Errors
+    /// [`Unavailable::Overloaded`] when too many wait for one.
+    pub async fn long_place(&self) -> Result<Place, Unavailable> {
+        self.readers.long_place().await
+    }
+
+    /// As [`Engine::long_place`], for the answer to a command that is done: it is never refused.
+    pub async fn long_place_for_done(&self) -> Place {
+        self.readers.long_place_for_done().await
+    }
+
+    /// How full the line of long answers is.
+    #[must_use]
+    pub fn long_load(&self) -> LineLoad {
+        self.readers.long_load()
+    }
+
     /// Runs something that may wait for the disk where it may.
     ///
     /// # Errors
@@ -103,11 +138,14 @@ impl Engine {
         filter: AccountFilter,
         before: Option<AccountNo>,
         limit: usize,
+        place: &mut Option<Place>,
     ) -> Result<AsOf<Page<AccountView>>, Unavailable> {
-        let page = self.core().account_rows(&filter, before, limit);
+        let look = move |core: &Arc<Core>, reach| core.account_rows(&filter, before, limit, reach);
+        let page = self.read_at(place, Reach::Memory, look).await?;
         let seq = page.rows.iter().map(|(_, account)| account.last_seq).max().unwrap_or(Seq::NONE);
         self.durable(seq).await?;
-        let value = self.read(Reach::Memory, move |core, reach| reads::with_texts(core, &page, reach)).await?;
+        let texts = move |core: &Arc<Core>, reach| reads::with_texts(core, &page, reach);
+        let value = self.read_at(place, Reach::Memory, texts).await?;
         Ok(AsOf { value, seq })
     }
 
@@ -115,13 +153,22 @@ impl Engine {
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn accounts_of(&self, numbers: Vec<AccountNo>) -> Result<AsOf<Vec<AccountView>>, Unavailable> {
-        let row = |no| Some((no, self.core().shards.copy(no)?));
-        let rows: Vec<_> = numbers.into_iter().filter_map(row).collect();
+    pub async fn accounts_of(
+        &self,
+        numbers: Vec<AccountNo>,
+        place: &mut Option<Place>,
+    ) -> Result<AsOf<Vec<AccountView>>, Unavailable> {
+        let core = Arc::clone(self.core());
+        let copy = move || -> Vec<_> {
+            let row = |no| Some((no, core.shards.copy(no)?));
+            numbers.into_iter().filter_map(row).collect()
+        };
+        let rows = run_at(place, copy).await?;
         let seq = rows.iter().map(|(_, account)| account.last_seq).max().unwrap_or(Seq::NONE);
         self.durable(seq).await?;
         let page = Page { rows, has_more: false, cursor: None };
-        let page = self.read(Reach::Memory, move |core, reach| reads::with_texts(core, &page, reach)).await?;
+        let texts = move |core: &Arc<Core>, reach| reads::with_texts(core, &page, reach);
+        let page = self.read_at(place, Reach::Memory, texts).await?;
         Ok(AsOf { value: page.rows, seq })
     }
 
@@ -134,7 +181,7 @@ impl Engine {
             Some(row) => core.account_view(no, row, reach).map(Some),
             None => Ok(None),
         };
-        let past = self.with_snapshot(no, view_at).await?;
+        let past = self.with_snapshot(no, &mut None, view_at).await?;
         Ok(past.and_then(|past| past.value.map(|value| AsOf { value, seq: past.seq })))
     }
 
@@ -143,7 +190,8 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`].
     pub async fn account_on(&self, no: AccountNo, day: Day) -> Result<Option<AsOf<PastBalance>>, Unavailable> {
-        self.with_snapshot(no, move |core, snapshot, reach| core.balance_on(snapshot, day, reach)).await
+        let balance = move |core: &Core, snapshot: &Snapshot, reach| core.balance_on(snapshot, day, reach);
+        self.with_snapshot(no, &mut None, balance).await
     }
 
     /// A page of an account's statement.
@@ -154,13 +202,16 @@ impl Engine {
         &self,
         no: AccountNo,
         query: StatementQuery,
+        place: &mut Option<Place>,
     ) -> Result<Option<AsOf<Statement>>, Unavailable> {
-        self.with_snapshot(no, move |core, snapshot, reach| core.statement_page(snapshot, &query, reach)).await
+        let page = move |core: &Core, snapshot: &Snapshot, reach| core.statement_page(snapshot, &query, reach);
+        self.with_snapshot(no, place, page).await
     }
 
     async fn with_snapshot<T: Send + 'static>(
         &self,
         no: AccountNo,
+        place: &mut Option<Place>,
         read: impl Fn(&Core, &Snapshot, Reach) -> Result<T, ReadError> + Clone + Send + Sync + 'static,
     ) -> Result<Option<AsOf<T>>, Unavailable> {
         for _ in 0..MOVED_TRIES {
@@ -170,7 +221,7 @@ impl Engine {
             let read = read.clone();
             let done = self
                 // Closings, marks and off-date rows are in the store.
-                .read(Reach::Disk, move |core, reach| match read(core, &snapshot, reach) {
+                .read_at(place, Reach::Disk, move |core, reach| match read(core, &snapshot, reach) {
                     Err(ReadError::Moved) => Ok(None),
                     done => done.map(Some),
                 })
@@ -200,7 +251,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn transfers_of(&self, mut seqs: Vec<Seq>) -> Result<AsOf<Vec<TransferView>>, Unavailable> {
+    pub async fn transfers_of(
+        &self,
+        mut seqs: Vec<Seq>,
+        place: &mut Option<Place>,
+    ) -> Result<AsOf<Vec<TransferView>>, Unavailable> {
         let appended = self.core().journal().appended_seq();
         seqs.retain(|seq| *seq <= appended);
         // Their newest fates are waited for, as in `transfer`.
@@ -212,7 +267,7 @@ impl Engine {
             let seq = views.iter().flatten().map(|view| view.seq).max().unwrap_or(Seq::NONE);
             Ok(AsOf { value: views.into_iter().flatten().map(|view| view.value).collect(), seq })
         };
-        self.read(Reach::Memory, read).await
+        self.read_at(place, Reach::Memory, read).await
     }
 
     /// A page of transfers, newest first, after `before`.
@@ -224,11 +279,13 @@ impl Engine {
         filter: TransferFilter,
         before: Option<Seq>,
         limit: usize,
+        place: &mut Option<Place>,
     ) -> Result<AsOf<Page<TransferView>>, Unavailable> {
         let newest = self.core().newest_of(&filter);
         self.durable(newest).await?;
         let begin = if matches!(filter.scope, TransferScope::Date(_)) { Reach::Disk } else { Reach::Memory };
-        self.read(begin, move |core, reach| core.transfer_page(&filter, newest, before, limit, reach)).await
+        let page = move |core: &Arc<Core>, reach| core.transfer_page(&filter, newest, before, limit, reach);
+        self.read_at(place, begin, page).await
     }
 
     /// General-ledger totals by effective date up to `on`.
@@ -239,8 +296,10 @@ impl Engine {
         &self,
         on: Option<Day>,
         currency: Option<Currency>,
+        place: &mut Option<Place>,
     ) -> Result<AsOf<TrialBalance>, Unavailable> {
-        let balance = self.core().trial_balance(on, currency);
+        let core = Arc::clone(self.core());
+        let balance = run_at(place, move || core.trial_balance(on, currency)).await?;
         self.durable(balance.seq).await?;
         Ok(balance)
     }

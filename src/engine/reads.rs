@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use crate::config::SCAN_ROWS_MAX;
 use crate::domain::account::Account;
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{AccountNo, Seq, parse_account_id, parse_id};
@@ -74,18 +73,22 @@ impl Core {
     }
 
     /// Rows of a page of accounts, newest first, before their texts are read.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`ReadError::TooFar`] when more rows are looked at than the reach allows.
     pub fn account_rows(
         &self,
         filter: &AccountFilter,
         before: Option<AccountNo>,
         limit: usize,
-    ) -> Page<(AccountNo, Account)> {
+        reach: Reach,
+    ) -> Result<Page<(AccountNo, Account)>, ReadError> {
         let count = self.directory.lock().accounts;
         let top = before.map_or(count, |before| before.0.min(count));
         let mut page = Page { rows: Vec::new(), has_more: false, cursor: None };
-        for (looked_at, no) in (0..top).rev().map(AccountNo).enumerate() {
-            if looked_at == SCAN_ROWS_MAX {
+        let mut steps = Steps::of(reach);
+        for no in (0..top).rev().map(AccountNo) {
+            if !steps.take()? {
                 page.has_more = true;
                 break;
             }
@@ -105,7 +108,7 @@ impl Core {
                 page.rows.push((no, account));
             }
         }
-        page
+        Ok(page)
     }
 
     /// A transfer as it is today. Its seq must be durable.

@@ -8,6 +8,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 use crate::domain::ids::{IdKind, Seq, write_id};
+use crate::engine::readers::Place;
 use crate::engine::view::Stages;
 
 use super::body::Payload;
@@ -63,6 +64,8 @@ pub struct Reply {
     pub length: Option<u64>,
     /// The engine's share of the time.
     pub stages: Option<Stages>,
+    /// Where a long answer is made; kept until it is compressed.
+    pub place: Option<Place>,
 }
 
 impl Reply {
@@ -93,6 +96,7 @@ impl Reply {
             accept_encoding: None,
             length: None,
             stages: None,
+            place: None,
         }
     }
 

@@ -498,7 +498,8 @@ async fn statements_and_transfers_are_asked_for_conditionally() {
 
 #[tokio::test]
 async fn listed_origins_may_ask() {
-    let server = Server::with(&EdgeOptions { cors_origins: vec!["https://till.example".into()] });
+    let server =
+        Server::with(&EdgeOptions { cors_origins: vec!["https://till.example".into()], ..EdgeOptions::default() });
     let preflight = [("origin", "https://till.example"), ("access-control-request-method", "POST")];
     let said = server.send("OPTIONS", "/v1/transfers", &preflight, "").await;
     assert_eq!((said.brief().as_str(), said.header("access-control-allow-origin")), ("204", "https://till.example"));

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use munim::config::RateLimit;
 use munim::domain::entry::Entry;
 use munim::domain::ids::Seq;
+use munim::http::EdgeOptions;
 use munim::http::peer::Peer;
 use munim::http::router::ROUTES;
 use munim::journal::Item;
@@ -17,7 +19,7 @@ use crate::http_edge::{Said, Server};
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Sends with a token, as a process of this machine.
-async fn ask(server: &Server, token: &str, method: &str, path: &str, key: &str, body: String) -> Said {
+pub async fn ask(server: &Server, token: &str, method: &str, path: &str, key: &str, body: String) -> Said {
     let bearer = format!("Bearer {token}");
     let mut headers = vec![JSON, ("authorization", bearer.as_str())];
     if !key.is_empty() {
@@ -26,31 +28,31 @@ async fn ask(server: &Server, token: &str, method: &str, path: &str, key: &str, 
     server.send(method, path, &headers, body).await
 }
 
-async fn get(server: &Server, token: &str, path: &str) -> Said {
+pub async fn get(server: &Server, token: &str, path: &str) -> Said {
     ask(server, token, "GET", path, "", String::new()).await
 }
 
-async fn post(server: &Server, token: &str, path: &str, key: &str, body: String) -> Said {
+pub async fn post(server: &Server, token: &str, path: &str, key: &str, body: String) -> Said {
     ask(server, token, "POST", path, key, body).await
 }
 
 /// Makes a key; the answer.
-async fn make(server: &Server, token: &str, terms: Value) -> Value {
+pub async fn make(server: &Server, token: &str, terms: Value) -> Value {
     let said = post(server, token, "/v1/api_keys", "", terms.to_string()).await;
     assert_eq!(said.brief(), "201", "{:?}", said.body);
     said.json()
 }
 
-fn token_of(key: &Value) -> String {
+pub fn token_of(key: &Value) -> String {
     key["token"].as_str().expect("a token is shown where it is made").to_owned()
 }
 
-fn path_of(key: &Value, verb: &str) -> String {
+pub fn path_of(key: &Value, verb: &str) -> String {
     format!("/v1/api_keys/{}{verb}", key["id"].as_str().expect("an id"))
 }
 
 /// Books whose first key is an admin's, made while there was none.
-async fn with_admin() -> (Server, String) {
+pub async fn with_admin() -> (Server, String) {
     let server = Server::start();
     let body = json!({"name": "admin", "role": "admin"}).to_string();
     let made = server.send("POST", "/v1/api_keys", &[JSON], body).await;
@@ -60,7 +62,7 @@ async fn with_admin() -> (Server, String) {
 }
 
 /// Two accounts, A and B.
-async fn with_accounts() -> (Server, String) {
+pub async fn with_accounts() -> (Server, String) {
     let (server, admin) = with_admin().await;
     for name in ["A", "B"] {
         let body = json!({"external_id": name, "currency": "INR", "type": "asset"}).to_string();
@@ -69,7 +71,7 @@ async fn with_accounts() -> (Server, String) {
     (server, admin)
 }
 
-fn transfer(amount: &str) -> Value {
+pub fn transfer(amount: &str) -> Value {
     json!({"debit_account": "ext:A", "credit_account": "ext:B", "amount": amount})
 }
 
@@ -359,4 +361,90 @@ async fn the_journal_remembers_refusals_of_keys_and_nothing_of_strangers() {
     let shown = munim::domain::ids::format_id(munim::domain::ids::IdKind::Request, *request);
     assert_eq!(refused.json()["request_id"], shown);
     assert_eq!(server.edge.refusals.counts(), [40, 51, 0]);
+}
+
+/// Whoever guesses tokens is refused for his address, before the token is looked at: a good one, too.
+#[tokio::test]
+async fn guessing_tokens_uses_up_an_address_and_tells_nothing() {
+    let few = RateLimit { rate_per_s: 1, burst: 5, concurrency: 9 };
+    let server = Server::with(&EdgeOptions { stranger_limit: Some(few), ..EdgeOptions::default() });
+    let made = server.send("POST", "/v1/api_keys", &[JSON], r#"{"name":"admin","role":"admin"}"#).await;
+    let good = format!("Bearer {}", token_of(&made.json()));
+    let bad = good.replace("mk_0000000000001", "mk_0000000000002");
+    let far = |last: u8| Arc::new(Peer::plain(SocketAddr::from(([192, 0, 2, last], 5))));
+    let (guesser, other) = (far(7), far(8));
+    for token in [bad.as_str(), "Basic YTpi", "", &bad, &bad] {
+        let said = server.send_from(&guesser, "GET", "/v1/status", &[("authorization", token)], "").await;
+        assert_eq!(said.brief(), "401 unauthenticated");
+    }
+    for route in ROUTES {
+        let path = route.pattern.replace("{id}", "x").replace("{code}", "forbidden");
+        let mut faces = Vec::new();
+        for token in [&good, &bad] {
+            let said = server.send_from(&guesser, route.method, &path, &[("authorization", token)], "").await;
+            if route.is_public() {
+                assert_eq!(said.status, 200, "{path}");
+                continue;
+            }
+            assert_eq!(said.brief(), "429 rate_limited", "{path}");
+            assert_ne!(said.header("retry-after"), "", "{path}");
+            faces.push((seen_from_outside(&said), said.header("ratelimit").to_owned()));
+        }
+        assert!(faces.windows(2).all(|pair| pair[0] == pair[1]), "{path}: {faces:?}");
+    }
+    let with_good = [("authorization", good.as_str())];
+    for peer in [&other, &Arc::new(Peer::local())] {
+        assert_eq!(server.send_from(peer, "GET", "/v1/status", &with_good, "").await.brief(), "200");
+    }
+    for _ in 0..10 {
+        assert_eq!(
+            server.send("GET", "/v1/status", &[("authorization", &bad)], "").await.brief(),
+            "401 unauthenticated"
+        );
+    }
+}
+
+/// Also a request that lacks the right counts against its key.
+#[tokio::test]
+async fn a_key_that_is_refused_for_its_rights_is_limited_like_any_other() {
+    let (server, admin) = with_admin().await;
+    let terms = json!({"name": "n", "role": "auditor", "rate_per_s": 1, "burst": 2});
+    let token = token_of(&make(&server, &admin, terms).await);
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        said.push(post(&server, &token, "/v1/accounts", "", "{}".into()).await.brief());
+    }
+    assert_eq!(said, ["403 forbidden", "403 forbidden", "429 rate_limited"]);
+}
+
+/// A refusal's note waits for the journal's lock where waiting is allowed: the one worker of this test
+/// goes on meanwhile.
+#[tokio::test]
+async fn noting_a_refusal_never_holds_an_async_worker_up() {
+    let (server, admin) = with_admin().await;
+    let auditor = token_of(&make(&server, &admin, json!({"name": "n", "role": "auditor"})).await);
+    let core = Arc::clone(server.engine().core());
+    let (locked, is_locked) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let guard = core.journal().lock();
+        locked.send(()).expect("the test waits");
+        // Where the worker is held up nobody releases it: the test fails instead of hanging.
+        let was_released = released.recv_timeout(std::time::Duration::from_secs(10)).is_ok();
+        drop(guard);
+        was_released
+    });
+    is_locked.await.expect("the lock is free");
+    let refused = async { post(&server, &auditor, "/v1/accounts", "", "{}".into()).await };
+    let others = async {
+        tokio::task::yield_now().await;
+        let said = server.get("/livez").await;
+        release.send(()).expect("the lock is held");
+        said
+    };
+    let (refused, others) = tokio::join!(refused, others);
+    assert_eq!((refused.brief().as_str(), others.brief().as_str()), ("403 forbidden", "200"));
+    assert!(holder.join().expect("it ends"), "the worker was free while the lock was held");
+    let noted = entries(&server).await;
+    assert!(noted.iter().any(|(_, _, entry)| matches!(entry, Entry::AccessRefused(_))));
 }

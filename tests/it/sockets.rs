@@ -142,3 +142,53 @@ fn a_certificate_of_its_own_is_made_once_and_plain_http_is_not_answered() {
     let mode = std::fs::metadata(data.join("tls/key.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+/// A command's exit status and what it wrote to stderr.
+fn munim(args: &[&str]) -> (Option<i32>, String) {
+    let out = Command::new(MUNIM).args(args).stdin(Stdio::null()).output().unwrap();
+    (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+#[test]
+fn commands_speak_tls_to_the_certificate_that_they_were_told_and_hide_their_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let child = Command::new(MUNIM)
+        .args(["serve", "--listen", "127.0.0.1:0", "--tls-self-signed", "--data", &path("data")])
+        .env("RUNTIME_DIRECTORY", folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut process = Process(child.unwrap());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).trim().to_owned();
+    let (own, key) = (path("data/tls/cert.pem"), path("data/admin.key"));
+    std::fs::write(path("a.csv"), "external_id,currency,type\nA,INR,asset\n").unwrap();
+    let file = path("a.csv");
+    let asks: [&[&str]; 5] = [
+        &["keys", "create", "--name", "till", "--role", "cashier"],
+        &["keys", "list"],
+        &["clock", "accept"],
+        &["import", "--retry-for", "0", &file],
+        &["verify"],
+    ];
+    // Of another server of its own: the same names, another key.
+    let other = path("other.pem");
+    munim::http::self_signed::make_once(&folder.path().join("other"), &["127.0.0.1".into()]).unwrap();
+    std::fs::copy(path("other/cert.pem"), &other).unwrap();
+    for ask in asks {
+        let with = |more: &[&str]| munim(&[ask, &["--key-file", &key][..], more].concat());
+        let (status, said) = with(&["--url", &url, "--ca-file", &own]);
+        assert_eq!(status, Some(0), "{ask:?}: {said}");
+        let (status, said) = with(&["--url", &url, "--insecure"]);
+        assert_eq!(status, Some(0), "{ask:?}: {said}");
+        let (status, said) = with(&["--url", "http://192.0.2.1:7070"]);
+        assert!(matches!(status, Some(2 | 3)) && said.contains("--insecure-http"), "{ask:?}: {status:?} {said}");
+    }
+    // A wrong certificate is patience used up, so one of them will do.
+    let (status, said) = munim(&["import", "--retry-for", "0", &file, "--url", &url, "--ca-file", &other]);
+    assert!(status == Some(3) && said.contains("certificate"), "{status:?} {said}");
+    assert_eq!(process.end(), Some(0));
+}

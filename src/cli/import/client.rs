@@ -14,7 +14,10 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, Uri, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+
+use super::super::trust::{Target, TrustArgs, read_key};
 
 /// Greatest answer taken: 5,000 results of about 500 bytes, with room.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -84,8 +87,7 @@ impl Answer {
 /// A client of one server.
 pub struct Client {
     url: String,
-    host: String,
-    port: u16,
+    target: Target,
     path_prefix: String,
     bearer: Option<String>,
     patience: Patience,
@@ -111,24 +113,29 @@ impl Client {
     /// Prepares a client; nothing is sent yet.
     ///
     /// # Errors
-    /// [`ClientError::Usage`] for an address that is not `http://host[:port]` or an unusable key file.
-    pub fn new(url: &str, key_file: Option<&Path>, patience: Patience) -> Result<Client, ClientError> {
-        let usage = |text: String| ClientError::Usage(text);
-        let uri: Uri = url.parse().map_err(|_| usage(format!("{url} is no URL")))?;
-        if uri.scheme_str() != Some("http") || uri.query().is_some() {
-            return Err(usage(format!("{url} is not of the form http://host:port")));
+    /// [`ClientError::Usage`] for an address that is not `http[s]://host[:port]`, an unusable key file, or
+    /// one that would be shown to whoever listens.
+    pub fn new(
+        url: &str,
+        key_file: Option<&Path>,
+        trust: &TrustArgs,
+        patience: Patience,
+    ) -> Result<Client, ClientError> {
+        let uri: Uri = url.parse().map_err(|_| ClientError::Usage(format!("{url} is no URL")))?;
+        if uri.query().is_some() {
+            return Err(ClientError::Usage(format!("{url} is not of the form http[s]://host:port")));
         }
-        let host = uri.host().ok_or_else(|| usage(format!("{url} names no host")))?;
+        let bearer = key_file.map(read_key).transpose().map_err(ClientError::Usage)?;
+        let target = Target::read(url, &uri, trust, bearer.is_some()).map_err(ClientError::Usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| usage(format!("could not start the client: {error}")))?;
+            .map_err(|error| ClientError::Usage(format!("could not start the client: {error}")))?;
         Ok(Client {
             url: url.to_owned(),
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: uri.port_u16().unwrap_or(80),
+            target,
             path_prefix: uri.path().trim_end_matches('/').to_owned(),
-            bearer: key_file.map(read_key).transpose()?,
+            bearer,
             patience,
             runtime,
             connection: None,
@@ -164,7 +171,7 @@ impl Client {
         let exchange = async {
             let mut sender = match connection.take().filter(|sender| !sender.is_closed()) {
                 Some(sender) => sender,
-                None => connect(&self.host, self.port).await?,
+                None => connect(&self.target).await?,
             };
             let request = request.map_err(|error| error.to_string())?;
             sender.ready().await.map_err(|error| error.to_string())?;
@@ -192,11 +199,9 @@ impl Client {
     }
 
     fn request(&self, call: Call<'_>) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-        let (host, port) = (&self.host, self.port);
-        let host = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let mut request = Request::builder()
             .uri(format!("{}{}", self.path_prefix, call.path))
-            .header(header::HOST, host)
+            .header(header::HOST, self.target.authority())
             .header(header::USER_AGENT, concat!("munim-import/", env!("CARGO_PKG_VERSION")));
         if let Some(bearer) = &self.bearer {
             request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
@@ -215,9 +220,20 @@ impl Client {
     }
 }
 
-async fn connect(host: &str, port: u16) -> Result<SendRequest<Full<Bytes>>, String> {
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
+async fn connect(target: &Target) -> Result<SendRequest<Full<Bytes>>, String> {
+    let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    match &target.tls {
+        None => talk(stream).await,
+        Some((connector, name)) => {
+            talk(connector.connect(name.clone(), stream).await.map_err(|error| error.to_string())?).await
+        }
+    }
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, String> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     // Its error reaches the sender as well, which reports it.
     tokio::spawn(async move { connection.await.ok() });
@@ -231,15 +247,4 @@ fn is_worth_a_retry(answer: &Answer) -> bool {
         500.. => answer.problem().retryable,
         _ => false,
     }
-}
-
-fn read_key(path: &Path) -> Result<String, ClientError> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ClientError::Usage(format!("could not read {shown}: {error}")))?;
-    let key = text.trim();
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ClientError::Usage(format!("{shown} is not one line with a key")));
-    }
-    Ok(key.to_owned())
 }

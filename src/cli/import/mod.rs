@@ -32,6 +32,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::trust::TrustArgs;
 use batch::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, BatchError, Outcome, Poster};
 use client::{Client, ClientError, Patience};
 use fields::ItemKind;
@@ -49,6 +50,9 @@ pub struct ImportArgs {
     /// File with the bearer key, one line.
     #[arg(long, value_name = "FILE", env = "MUNIM_KEY_FILE")]
     pub key_file: Option<PathBuf>,
+    /// What to believe about the server.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// The files hold accounts (else seen from the header or the first object).
     #[arg(long, conflicts_with = "transfers")]
     pub accounts: bool,
@@ -135,7 +139,7 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write, log: &mut dyn Write) -> io::R
 }
 
 fn run_with(args: &ImportArgs, patience: Patience, out: &mut dyn Write, log: &mut dyn Write) -> io::Result<u8> {
-    let mut client = match Client::new(&args.url, args.key_file.as_deref(), patience) {
+    let mut client = match Client::new(&args.url, args.key_file.as_deref(), &args.trust, patience) {
         Ok(client) => client,
         Err(error) => {
             writeln!(log, "munim import: {error}")?;

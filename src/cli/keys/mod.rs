@@ -23,6 +23,7 @@ use crate::http::{json as bodies, render};
 
 use super::folder::FolderError;
 use super::import::client::{Call, Client, ClientError, Patience};
+use super::trust::TrustArgs;
 use super::{EXIT_BAD, fail};
 use files::KeyFileError;
 use offline::Desk;
@@ -84,6 +85,8 @@ struct Place {
     /// File with the bearer key for --url, one line.
     #[arg(long, value_name = "FILE", env = "MUNIM_KEY_FILE")]
     key_file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// Arguments of `munim keys create`.
@@ -259,7 +262,7 @@ impl Place {
             give_up_after: Duration::from_secs(5),
             answer_within: Duration::from_secs(30),
         };
-        Ok(Client::new(url, self.key_file.as_deref(), patience)?)
+        Ok(Client::new(url, self.key_file.as_deref(), &self.trust, patience)?)
     }
 
     fn post(&self, path: &str, body: Vec<u8>) -> Result<Value, KeysError> {

@@ -80,6 +80,8 @@ impl Socket {
         match &self.transport {
             _ if self.ahead.has_remaining() => Ok(()),
             Some(Transport::Plain(stream)) => stream.readable().await,
+            // What came together with the end of the handshake is decrypted already, and the socket is silent.
+            Some(Transport::Tls(stream)) if !stream.get_ref().1.wants_read() => Ok(()),
             Some(Transport::Tls(stream)) => stream.get_ref().0.readable().await,
             None => Err(io::ErrorKind::NotConnected.into()),
         }

@@ -1,9 +1,13 @@
 //! The accept loop against real sockets.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -11,6 +15,8 @@ use tokio::task::JoinHandle;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use super::super::self_signed::make_once;
+use super::super::tls::TlsFront;
 use super::*;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -291,6 +297,54 @@ async fn the_peer_is_known_to_the_service() {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(GET).await.unwrap();
     assert!(read_answer(&mut stream).await.contains("peer: 127.0.0.1 true false ok"));
+}
+
+/// TLS decrypts what comes together with the end of the handshake before anybody asks for it: the socket
+/// has nothing more to say then.
+#[tokio::test]
+async fn a_request_that_comes_with_the_end_of_the_handshake_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = make_once(folder.path(), &["localhost".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&files.cert).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut tls = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let front = Some(TlsFront::open(files).unwrap());
+    let listener = Listener { socket: TcpListener::bind("127.0.0.1:0").await.unwrap(), tls: front };
+    let addr = listener.socket.local_addr().unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    let make = |_: Arc<Peer>| {
+        service_fn(|_: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok"))))
+        })
+    };
+    tokio::spawn(serve_across(listener, vec![Handle::current()], make, quick_limits(), stopped));
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let mut text = Vec::new();
+    let mut is_asked = false;
+    while !text.ends_with(b"\r\n\r\nok") {
+        if !tls.is_handshaking() && !is_asked {
+            tls.writer().write_all(GET).unwrap();
+            is_asked = true;
+        }
+        // The last words of the handshake and the request are one write, and one read of the server.
+        let mut out = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut out).unwrap();
+        }
+        stream.write_all(&out).await.unwrap();
+        let mut part = [0; 4096];
+        let count = stream.read(&mut part).await.unwrap();
+        assert_ne!(count, 0, "closed after {:?}", String::from_utf8_lossy(&text));
+        tls.read_tls(&mut &part[..count]).unwrap();
+        tls.process_new_packets().unwrap();
+        // There may be nothing yet.
+        let _ = tls.reader().read_to_end(&mut text);
+    }
 }
 
 /// One frame of HTTP/2.

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
 
+use crate::config::SHORT_ROWS_MAX;
 use crate::engine::command::{Command, Origin};
+use crate::engine::readers::{Place, run_at};
 use crate::engine::view::{Answer, Unavailable};
 
 use super::super::compress::Coding;
@@ -17,6 +19,7 @@ use super::super::json::BatchForm;
 use super::super::peer::Peer;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::{Query, percent_decode};
+use super::super::reply::Reply;
 use super::super::router::{Class, Route};
 use super::super::timing::{Stage, Timing};
 use super::identity::Caller;
@@ -96,9 +99,9 @@ impl<'r> Call<'r> {
     /// `idempotency_key_missing` where money moves, `idempotency_key_malformed`.
     pub fn origin(&mut self, dry_run: bool) -> Outcome<Origin> {
         let uri = &self.head.uri;
-        let place = Place { path: uri.path(), query: uri.query().unwrap_or_default() };
+        let target = Target { path: uri.path(), query: uri.query().unwrap_or_default() };
         let body = self.raw.as_ref().unwrap_or(&self.body);
-        let origin = with_key(self.unkeyed(dry_run), &self.head.headers, &place, self.route, body);
+        let origin = with_key(self.unkeyed(dry_run), &self.head.headers, &target, self.route, body);
         self.timing.mark(Stage::Idem);
         origin
     }
@@ -154,6 +157,29 @@ impl<'r> Call<'r> {
         self.timing.mark(Stage::Read);
         Ok(value?)
     }
+
+    /// A place for an answer of so many rows, if they are many: it is made there, not on an async worker.
+    ///
+    /// # Errors
+    /// `overloaded` when too many long answers wait.
+    pub async fn place_for(&mut self, rows: usize) -> Outcome<Option<Place>> {
+        if rows <= SHORT_ROWS_MAX {
+            return Ok(None);
+        }
+        let engine = &self.books()?.engine;
+        self.read(engine.long_place()).await.map(Some)
+    }
+}
+
+/// Makes the bytes of an answer: at its place, if it is long, which then goes along until they are
+/// compressed.
+///
+/// # Errors
+/// What [`Unavailable`] becomes.
+pub async fn render_at(mut place: Option<Place>, render: impl FnOnce() -> Reply + Send + 'static) -> Outcome<Reply> {
+    let mut reply = run_at(&mut place, render).await?;
+    reply.place = place;
+    Ok(reply)
 }
 
 impl KeyInputs {
@@ -162,12 +188,12 @@ impl KeyInputs {
     /// # Errors
     /// As [`Call::origin`].
     pub fn origin(&self, body: &[u8]) -> Outcome<Origin> {
-        let place = Place { path: &self.path, query: &self.query };
-        with_key(self.origin, &self.headers, &place, self.route, body)
+        let target = Target { path: &self.path, query: &self.query };
+        with_key(self.origin, &self.headers, &target, self.route, body)
     }
 }
 
-struct Place<'a> {
+struct Target<'a> {
     path: &'a str,
     query: &'a str,
 }
@@ -176,14 +202,14 @@ struct Place<'a> {
 fn with_key(
     origin: Origin,
     headers: &HeaderMap,
-    place: &Place<'_>,
+    target: &Target<'_>,
     route: &'static Route,
     body: &[u8],
 ) -> Outcome<Origin> {
     if origin.dry_run {
         return Ok(origin);
     }
-    let Place { path, query } = *place;
+    let Target { path, query } = *target;
     let asked = Asked { method: route.method, route: route.pattern, path, query, body };
     let key = idempotency_key(headers, origin.owner, &asked)?;
     if key.is_none() && route.class == Class::Money {

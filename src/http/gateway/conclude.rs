@@ -82,7 +82,9 @@ impl Edge {
 
 fn detail(head: &Parts, request: u64, trace: Option<&Trace>) -> Detail {
     let client = head.headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-    let is_fit = |id: &&str| id.len() <= CLIENT_ID_CHARS_MAX && id.bytes().all(|byte| byte.is_ascii_graphic());
+    // It is shown to people, in logs and in `/v1/latency`: an id, never markup or an expression.
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(&byte);
+    let is_fit = |id: &&str| id.len() <= CLIENT_ID_CHARS_MAX && id.bytes().all(is_id);
     Detail {
         request_id: format_id(IdKind::Request, request).into(),
         client_request_id: client.filter(is_fit).map(Into::into),

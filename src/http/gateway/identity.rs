@@ -27,6 +27,7 @@ use crate::engine::Core;
 use crate::engine::command::{Command, Origin};
 use crate::engine::history::Reach;
 use crate::engine::keyring::HeldKey;
+use crate::engine::readers::on_disk_thread;
 
 use super::super::peer::Peer;
 use super::super::problem::{Code, Outcome, Problem};
@@ -156,35 +157,42 @@ impl Edge {
     /// Who sent a request.
     ///
     /// # Errors
-    /// `unauthenticated`; `recovering` while the books, and so the keys, are not open.
+    /// `unauthenticated`; `rate_limited` where too many were; `recovering` while the books, and so the keys, are not open.
     pub(super) fn identify(&self, headers: &HeaderMap, route: &Route, peer: &Peer) -> Outcome<Caller> {
         if route.is_public() {
             return Ok(Caller::local());
         }
         let books = self.books().ok_or_else(recovering)?;
         let core = books.engine.core();
-        match Shown::read(headers) {
-            Shown::Nothing if core.keyring().is_empty() && peer.is_loopback => Ok(Caller::local()),
-            Shown::Nothing => Err(unauthenticated(CHALLENGE, "Send `Authorization: Bearer mk_…`.")),
+        let address = (!peer.is_loopback).then_some(peer.ip);
+        self.limits.check_stranger(address)?;
+        let refused = match Shown::read(headers) {
+            Shown::Nothing if core.keyring().is_empty() && peer.is_loopback => return Ok(Caller::local()),
+            Shown::Nothing => unauthenticated(CHALLENGE, "Send `Authorization: Bearer mk_…`."),
             Shown::Token(number, secret) => match find(core, &books.tokens, peer, number, &secret) {
-                Some(key) => Ok(Caller { owner: number, key: Some(key) }),
-                None => Err(not_accepted()),
+                Some(key) => return Ok(Caller { owner: number, key: Some(key) }),
+                None => not_accepted(),
             },
-            Shown::Nonsense => Err(not_accepted()),
-        }
+            Shown::Nonsense => not_accepted(),
+        };
+        self.limits.count_stranger(address);
+        Err(refused)
     }
 
-    /// After a refusal of a known key: notes it in the journal, unless that was done within this second.
-    pub(super) fn audit(&self, caller: &Caller, route: &Route, problem: &Problem, request: u64) {
+    /// After a refusal of a known key: notes it in the journal, unless that was done within this second. On
+    /// a thread that may wait: a batch may hold the locks for some milliseconds.
+    pub(super) async fn audit(&self, caller: &Caller, route: &Route, problem: &Problem, request: u64) {
         let facts = problem.code.facts();
         let (Some(key), Some(books), 403) = (&caller.key, self.books(), facts.status) else { return };
         let Some(suppressed) = self.refusals.note_of_key(key.number, self.uptime_s()) else { return };
         let (operation, code) = (route.operation_id.into(), facts.name.into());
         let command = Command::NoteRefusal { operation, code, suppressed };
         let origin = Origin { owner: key.number, request, ..Origin::default() };
-        // Nobody waits for it: the refusal itself says nothing about the books.
-        if let Err(error) = books.engine.core().execute(&command, &origin, Reach::Memory) {
-            tracing::debug!(?error, "a refusal could not be noted in the journal");
+        let core = Arc::clone(books.engine.core());
+        let noted = on_disk_thread(move || core.execute(&command, &origin, Reach::Disk).map(drop)).await;
+        // Nobody waits until it is durable: the refusal itself says nothing about the books.
+        if !matches!(noted, Ok(Ok(()))) {
+            tracing::debug!(?noted, "a refusal could not be noted in the journal");
         }
     }
 }

@@ -11,7 +11,8 @@
 //! 3. Otherwise `tat'` is kept, and `(burst · T − (tat' − now)) / T` more are let in at once.
 //!
 //! Addresses are counted beside keys, so that one address with many keys, or with none, is bounded
-//! too. Loopback is exempt: all of a machine's clients share that address. IPv6 is counted by /64,
+//! too. Requests with no good token are counted by address once more, and more narrowly: an address that has
+//! shown too many is refused before its token is looked at. Loopback is exempt: all of a machine's clients share that address. IPv6 is counted by /64,
 //! which is what one customer gets.
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 use parking_lot::RwLock;
 
-use crate::config::{ADDRESS_LIMIT, ADDRESSES_MAX, RateLimit};
+use crate::config::{ADDRESS_LIMIT, ADDRESSES_MAX, RateLimit, STRANGER_LIMIT};
 use crate::http::problem::{Code, Outcome, Problem};
 use crate::http::render::write_number;
 
@@ -70,6 +71,13 @@ impl Bucket {
                 Err(newer) => tat = newer,
             }
         }
+    }
+
+    /// How long a request at `now_ns` would have to wait, nothing being counted; `None` when it would be let in.
+    fn wait_at(&self, now_ns: u64, limit: &RateLimit) -> Option<Duration> {
+        let step_ns = 1_000_000_000 / u64::from(limit.rate_per_s.max(1));
+        let ahead_ns = self.tat_ns.load(Ordering::Relaxed).max(now_ns) + step_ns - now_ns;
+        ahead_ns.checked_sub(step_ns * u64::from(limit.burst.max(1))).filter(|wait| *wait > 0).map(Duration::from_nanos)
     }
 
     fn leave(&self) {
@@ -146,24 +154,28 @@ pub struct Limits {
     addresses: Cache<IpAddr, Arc<Bucket>>,
     /// What one address may do.
     per_address: RateLimit,
+    /// Requests with no good token, by address.
+    strangers: Cache<IpAddr, Arc<Bucket>>,
+    /// How many of them one address may send.
+    per_stranger: RateLimit,
 }
+
+/// Who is refused for them.
+const STRANGER: &str = "This address";
 
 impl Limits {
     /// No counts yet.
     #[must_use]
     pub fn new() -> Limits {
-        Limits::with_address_limit(ADDRESS_LIMIT)
+        Limits::with(ADDRESS_LIMIT, STRANGER_LIMIT)
     }
 
-    /// As [`Limits::new`], with another limit for one address.
+    /// As [`Limits::new`], with other limits for one address: for its requests, and for those of them that
+    /// have no good token.
     #[must_use]
-    pub fn with_address_limit(per_address: RateLimit) -> Limits {
-        let addresses = Cache::builder()
-            .max_capacity(ADDRESSES_MAX)
-            .eviction_policy(moka::policy::EvictionPolicy::lru())
-            .time_to_idle(Duration::from_secs(600))
-            .build();
-        Limits { started: Instant::now(), keys: RwLock::default(), addresses, per_address }
+    pub fn with(per_address: RateLimit, per_stranger: RateLimit) -> Limits {
+        let (addresses, strangers) = (by_address(), by_address());
+        Limits { started: Instant::now(), keys: RwLock::default(), addresses, per_address, strangers, per_stranger }
     }
 
     /// Counts a request of the key `owner` from an address; `None` is exempt from its limit.
@@ -171,7 +183,7 @@ impl Limits {
     /// # Errors
     /// `rate_limited`, `concurrency_limited`, both with `Retry-After`; nothing is counted then.
     pub fn enter(&self, owner: u64, limit: &RateLimit, address: Option<IpAddr>) -> Outcome<Admitted> {
-        let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX / 2);
+        let now_ns = self.now_ns();
         let address = address.map(|ip| self.addresses.get_with(whole(ip), Arc::default));
         if let Some(bucket) = &address {
             refuse_unless_admitted(bucket.enter(now_ns, &self.per_address), "This address")?;
@@ -200,6 +212,33 @@ impl Limits {
         }
     }
 
+    /// Before a token is looked at: refuses an address that has shown too many bad ones, whatever it shows
+    /// now, so that nothing is learnt by guessing on.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn check_stranger(&self, address: Option<IpAddr>) -> Outcome<()> {
+        let Some(bucket) = address.and_then(|ip| self.strangers.get(&whole(ip))) else { return Ok(()) };
+        match bucket.wait_at(self.now_ns(), &self.per_stranger) {
+            None => Ok(()),
+            Some(wait) => refuse_unless_admitted(Verdict::TooFast(wait), STRANGER).map(drop),
+        }
+    }
+
+    /// Counts a request with no good token against its address.
+    pub fn count_stranger(&self, address: Option<IpAddr>) {
+        let Some(ip) = address else { return };
+        let bucket = self.strangers.get_with(whole(ip), Arc::default);
+        if let Verdict::Admitted { .. } = bucket.enter(self.now_ns(), &self.per_stranger) {
+            bucket.leave();
+        }
+    }
+
+    /// Nanoseconds since the edge started.
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX / 2)
+    }
+
     fn bucket(&self, owner: u64) -> Arc<Bucket> {
         if let Some(bucket) = self.keys.read().get(&owner) {
             return Arc::clone(bucket);
@@ -212,6 +251,14 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits::new()
     }
+}
+
+fn by_address() -> Cache<IpAddr, Arc<Bucket>> {
+    Cache::builder()
+        .max_capacity(ADDRESSES_MAX)
+        .eviction_policy(moka::policy::EvictionPolicy::lru())
+        .time_to_idle(Duration::from_secs(600))
+        .build()
 }
 
 fn refuse_unless_admitted(verdict: Verdict, who: &str) -> Outcome<(u32, Duration)> {
@@ -284,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_why_and_when_and_a_dropped_request_is_no_longer_counted() {
-        let limits = Limits::with_address_limit(RateLimit { rate_per_s: 1, burst: 2, concurrency: 9 });
+        let limits = Limits::with(RateLimit { rate_per_s: 1, burst: 2, concurrency: 9 }, STRANGER_LIMIT);
         let address = Some("192.0.2.7".parse().unwrap());
         drop(limits.enter(1, &LIMIT, address).unwrap());
         drop(limits.enter(2, &LIMIT, address).unwrap());
@@ -297,6 +344,22 @@ mod tests {
         assert_eq!(held[2].standing.free, 0);
         drop(held);
         assert!(limits.enter(4, &LIMIT, None).is_ok());
+    }
+
+    #[test]
+    fn whoever_guesses_is_refused_before_his_token_is_looked_at() {
+        let limits = Limits::with(ADDRESS_LIMIT, RateLimit { rate_per_s: 1, burst: 3, concurrency: 9 });
+        let (guesser, other) = (Some("192.0.2.7".parse().unwrap()), Some("192.0.2.8".parse().unwrap()));
+        for _ in 0..3 {
+            limits.check_stranger(guesser).unwrap();
+            limits.count_stranger(guesser);
+        }
+        let problem = limits.check_stranger(guesser).unwrap_err();
+        assert_eq!((problem.code, problem.retry_after_s), (Code::RateLimited, Some(1)));
+        limits.check_stranger(other).unwrap();
+        (0..9).for_each(|_| limits.count_stranger(None));
+        limits.check_stranger(None).unwrap();
+        assert!(limits.enter(1, &LIMIT, guesser).is_ok(), "known callers have a count of their own");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! | id | a number for the request, the clock starts | 0.1 |
 //! | route | method and path → route; 404, 405 | 0.2 |
 //! | opening | only while the books are being opened, after a restart: the request waits | 0 |
-//! | auth | whose key, and whether it allows the route; 401, 403 | 0.5 |
-//! | limit | rate and concurrency of the key and the address; 429 | 0.3 |
+//! | auth | whose key; 401, and 429 for an address that has had too many | 0.5 |
+//! | limit | rate and concurrency of the key and the address, and whether the key allows the route; 429, 403 | 0.3 |
 //! | negotiate | `Accept` → media type; 406 | 0.2 |
 //! | accept | the body, bounded in size, time and memory; 408, 413, then 415; a small one is inflated | 1 |
 //! | idem | key and fingerprint; 400 | 1 |
@@ -14,7 +14,7 @@
 //! | queue, decide, journal | the engine | 1 + 2 + one group commit |
 //! | wake | from durable to this task running again | the scheduler's |
 //! | render | view → bytes, headers | 1 |
-//! | compress | above 1 KiB, as the caller likes it | none; 0.3 ms for 64 KiB, more on a thread of its own |
+//! | compress | above 1 KiB, as the caller likes it | none; 0.1 ms for 16 KiB, more on one of few threads |
 //! | other | what no stage has measured; `conclude` shows it and hands the times on | 0.2 |
 //!
 //! Each stage is one call in [`Edge::answer`], its code in a file of its own. `OPTIONS` is answered by
@@ -41,7 +41,7 @@ use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
-use crate::config::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
+use crate::config::{ADDRESS_LIMIT, BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, RateLimit, STRANGER_LIMIT};
 use crate::engine::Engine;
 use crate::telemetry::alerts::{Alerts, default_rules};
 use crate::telemetry::{Source, Telemetry, Tracer};
@@ -67,7 +67,7 @@ use limit::{Admitted, Limits, Standing};
 use opening::Opening;
 use token::Tokens;
 
-pub use call::{Call, KeyInputs};
+pub use call::{Call, KeyInputs, render_at};
 
 /// The books behind the edge, once they are open.
 #[derive(Clone, Debug)]
@@ -87,6 +87,8 @@ pub struct Books {
 pub struct EdgeOptions {
     /// Origins whose pages may ask, as [`super::cors::parse_origin`] takes them; none by default.
     pub cors_origins: Vec<String>,
+    /// Requests with no good token that one address may send; [`STRANGER_LIMIT`] by default.
+    pub stranger_limit: Option<RateLimit>,
 }
 
 /// The edge of one process.
@@ -138,7 +140,7 @@ impl Edge {
             is_draining: AtomicBool::new(false),
             started: Instant::now(),
             request_ids: RequestIds::new(),
-            limits: Limits::new(),
+            limits: Limits::with(ADDRESS_LIMIT, options.stranger_limit.unwrap_or(STRANGER_LIMIT)),
             refusals: Refusals::default(),
             batch_bodies: Arc::default(),
             operations: Operations::default(),
@@ -246,13 +248,15 @@ impl Edge {
             Box::pin(self.opening.wait(route.operation, || self.books.get().is_some())).await;
         }
         let caller = self.identify(&head.headers, route, peer)?;
-        if let Err(problem) = caller.check(route) {
-            self.audit(&caller, route, &problem, id);
-            return Err(problem);
-        }
         timing.mark(Stage::Auth);
         let address = (!peer.is_loopback).then_some(peer.ip);
         let _admitted = self.limit(route, &caller, address, standing)?;
+        // After the limit: also a request that lacks the right is one.
+        if let Err(problem) = caller.check(route) {
+            // In a box, like everything that is rare: its state would lie in every request's future.
+            Box::pin(self.audit(&caller, route, &problem, id)).await;
+            return Err(problem);
+        }
         timing.mark(Stage::Limit);
         let deadline = deadline(&head.headers, timing.started())?;
         let gives = accepted(&head.headers, route.gives)?;
@@ -287,7 +291,7 @@ impl Edge {
         let mut answered = resources::dispatch(&mut call).await;
         match &mut answered {
             Ok(reply) => reply.varies_by_type = route.gives.len() > 1 && route.method == "GET",
-            Err(problem) => self.audit(&call.caller, route, problem, id),
+            Err(problem) => Box::pin(self.audit(&call.caller, route, problem, id)).await,
         }
         answered
     }

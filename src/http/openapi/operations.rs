@@ -545,14 +545,15 @@ pub fn codes(route: &Route) -> Vec<Code> {
         | Code::InternalError
         | Code::Overloaded
         | Code::TimeoutMalformed => true,
-        Code::RateLimited | Code::ConcurrencyLimited => route.class != Class::Process,
+        Code::ConcurrencyLimited => route.class != Class::Process,
         Code::MalformedJson | Code::UnknownField | Code::ValidationFailed | Code::UnsupportedMediaType => {
             body.is_some()
         }
         Code::MalformedProtobuf => matches!(route.takes, Takes::Message | Takes::MessageOrNothing | Takes::Batch),
         Code::IdempotencyKeyMissing => route.class == Class::Money,
         Code::IdempotencyKeyMalformed | Code::KeyInFlight | Code::KeyReused | Code::OutcomeUnknown => is_command,
-        Code::UnknownParameter => is_api,
+        // Known keys are limited where it is about the books, whoever guesses everywhere.
+        Code::UnknownParameter | Code::RateLimited => is_api,
         Code::InvalidParameter => is_api || !parameters.is_empty(),
         Code::JournalUnavailable | Code::JournalFull | Code::DeadlineUnmeetable | Code::Draining | Code::Recovering => {
             has_books

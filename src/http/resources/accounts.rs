@@ -7,10 +7,10 @@ use crate::domain::ids::{AccountNo, account_id, parse_account_id};
 use crate::domain::money::Currency;
 use crate::domain::transfer::AccountRef;
 use crate::engine::command::{AccountChange, Command};
-use crate::engine::view::{AccountFilter, AccountView};
+use crate::engine::view::{AccountFilter, AccountView, AsOf};
 
 use super::super::fields::{Rows, Shape};
-use super::super::gateway::Call;
+use super::super::gateway::{Call, render_at};
 use super::super::json;
 use super::super::openapi::schemas;
 use super::super::problem::Outcome;
@@ -124,11 +124,17 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     let before = query.read("starting_after", "an acct_… id", parse_account_id)?;
     let limit = query.limit()?;
     let engine = &call.books()?.engine;
-    let found = call.read(engine.accounts(filter, before, limit)).await?;
-    let mut reply = Reply::json(StatusCode::OK, render::account_page(&found.value, call.head.uri.path()));
-    reply.as_of = Some(found.seq);
-    let cursor = found.value.cursor.filter(|_| found.value.has_more).and_then(|number| u32::try_from(number).ok());
-    shape.apply(&mut reply, &Objects::default().texts);
+    let mut place = call.place_for(limit).await?;
+    let AsOf { value: page, seq } = call.read(engine.accounts(filter, before, limit, &mut place)).await?;
+    let cursor = page.cursor.filter(|_| page.has_more).and_then(|number| u32::try_from(number).ok());
+    let path = call.head.uri.path().to_owned();
+    let render = move || {
+        let mut reply = Reply::json(StatusCode::OK, render::account_page(&page, &path));
+        shape.apply(&mut reply, &Objects::default().texts);
+        reply
+    };
+    let mut reply = render_at(place, render).await?;
+    reply.as_of = Some(seq);
     reply.next = cursor.map(|number| query.next_page(call.head.uri.path(), &account_id(AccountNo(number))));
     Ok(reply)
 }

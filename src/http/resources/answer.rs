@@ -3,12 +3,13 @@
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
+use crate::config::SHORT_ROWS_MAX;
 use crate::domain::ids::{IdKind, Seq, account_id, format_id};
 use crate::domain::reject::{Reject, RejectCode};
 use crate::engine::view::{AccountView, Answer, Reply as Said, TransferView};
 
 use super::super::compress::{with_suffix, without_coding};
-use super::super::gateway::Call;
+use super::super::gateway::{Call, render_at};
 use super::super::negotiate::PROTOBUF;
 use super::super::problem::{Code, FieldError, Outcome, Problem, reject_detail};
 use super::super::reply::Reply;
@@ -33,9 +34,7 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
             }
             reply
         }
-        Said::Accounts(batch) => Reply::json(StatusCode::OK, render::accounts_batch(&batch)),
-        Said::Batch(batch) if gives_protobuf(call) => protobuf(StatusCode::OK, proto::transfers_batch(&batch)),
-        Said::Batch(batch) => Reply::json(StatusCode::OK, render::transfers_batch(&batch)),
+        ref said @ (Said::Accounts(_) | Said::Batch(_)) => batch_reply(said, gives_protobuf(call)),
         Said::Periods(periods) => Reply::json(StatusCode::OK, render::periods(&periods)),
         Said::ClockAccepted => Reply::json(StatusCode::OK, b"{\"object\":\"clock\",\"accepted\":true}".to_vec()),
         Said::ApiKey { ref key, created } => {
@@ -57,6 +56,35 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
     reply.replayed = answer.replayed;
     reply.stages = Some(answer.stages);
     Ok(reply)
+}
+
+/// As [`of_answer`], for a batch: one of many items is rendered on a thread of its own. What is done is
+/// never refused: it waits for its place.
+pub async fn of_batch(call: &Call<'_>, mut answer: Answer) -> Outcome<Reply> {
+    let items = match &answer.reply {
+        Said::Accounts(batch) | Said::Batch(batch) => batch.items as usize,
+        _ => 0,
+    };
+    if items <= SHORT_ROWS_MAX {
+        return of_answer(call, answer);
+    }
+    let place = call.books()?.engine.long_place_for_done().await;
+    let said = std::mem::replace(&mut answer.reply, Said::Noted);
+    let is_protobuf = gives_protobuf(call);
+    let mut reply = render_at(Some(place), move || batch_reply(&said, is_protobuf)).await?;
+    reply.as_of = Some(answer.as_of);
+    reply.replayed = answer.replayed;
+    reply.stages = Some(answer.stages);
+    Ok(reply)
+}
+
+fn batch_reply(said: &Said, is_protobuf: bool) -> Reply {
+    match said {
+        Said::Batch(batch) if is_protobuf => protobuf(StatusCode::OK, proto::transfers_batch(batch)),
+        Said::Batch(batch) => Reply::json(StatusCode::OK, render::transfers_batch(batch)),
+        Said::Accounts(batch) => Reply::json(StatusCode::OK, render::accounts_batch(batch)),
+        _ => unreachable!("only batches are answered as batches"),
+    }
 }
 
 /// Whether the caller likes protobuf best.

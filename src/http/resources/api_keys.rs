@@ -1,14 +1,17 @@
 //! API keys: made, rotated, revoked and shown, by those who may.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 
 use crate::domain::access::ApiKey;
 use crate::domain::ids::{IdKind, format_id, parse_id};
 use crate::engine::command::{Command, NewApiKey, Origin};
+use crate::engine::keyring::HeldKey;
 use crate::engine::view::{Answer, Reply as Said};
 
 use super::super::gateway::token::Secret;
-use super::super::gateway::{Books, Call};
+use super::super::gateway::{Books, Call, render_at};
 use super::super::json;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::render;
@@ -70,14 +73,20 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     let before = query.read("starting_after", "a key_… id", |text| parse_id(IdKind::ApiKey, text))?;
     let limit = query.limit()?;
     let engine = &call.books()?.engine;
+    let place = call.place_for(limit).await?;
     let found = call.read(engine.api_keys()).await?;
     let older = found.value.iter().rev().filter(|key| before.is_none_or(|before| key.number < before));
-    let mut rows: Vec<&ApiKey> = older.take(limit + 1).map(|key| &***key).collect();
+    let mut rows: Vec<Arc<HeldKey>> = older.take(limit + 1).cloned().collect();
     let has_more = rows.len() > limit;
     rows.truncate(limit);
     let path = call.head.uri.path();
     let next = rows.last().filter(|_| has_more).map(|key| format_id(IdKind::ApiKey, key.number));
-    let mut reply = Reply::json(StatusCode::OK, render::api_key_page(rows, has_more, path));
+    let url = path.to_owned();
+    let render = move || {
+        let keys = rows.iter().map(|key| -> &ApiKey { key });
+        Reply::json(StatusCode::OK, render::api_key_page(keys, has_more, &url))
+    };
+    let mut reply = render_at(place, render).await?;
     reply.as_of = Some(found.seq);
     reply.next = next.map(|cursor| query.next_page(path, &cursor));
     Ok(reply)

@@ -20,7 +20,7 @@ use super::super::proto;
 use super::super::reply::Reply;
 use super::super::timing::Stage;
 use super::Names;
-use super::answer::of_answer;
+use super::answer::of_batch;
 
 /// `POST /v1/transfers/batch`
 pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
@@ -44,7 +44,7 @@ pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
         Ok(Command::Batch(batch))
     })
     .await?;
-    of_answer(call, answer)
+    of_batch(call, answer).await
 }
 
 /// `POST /v1/accounts/batch`
@@ -52,7 +52,7 @@ pub async fn create_accounts(call: &mut Call<'_>) -> Outcome<Reply> {
     let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
     let parse = |_: &Core, body: &[u8]| Ok(Command::OpenAccounts(json::parse_accounts(body)?));
     let answer = run(call, dry_run, parse).await?;
-    of_answer(call, answer)
+    of_batch(call, answer).await
 }
 
 /// Time spent on a batch thread before the engine decides, microseconds.

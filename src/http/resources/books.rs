@@ -5,9 +5,10 @@ use hyper::header::HeaderValue;
 
 use crate::domain::money::Currency;
 use crate::engine::command::Command;
+use crate::engine::view::AsOf;
 
 use super::super::fields::{Rows, Shape};
-use super::super::gateway::Call;
+use super::super::gateway::{Call, render_at};
 use super::super::json;
 use super::super::openapi::schemas;
 use super::super::problem::Outcome;
@@ -52,14 +53,19 @@ pub async fn trial_balance(call: &mut Call<'_>) -> Outcome<Reply> {
     let on = query.day("on")?;
     let currency = query.read("currency", "an ISO 4217 code in capitals", Currency::from_code)?;
     let engine = &call.books()?.engine;
-    let found = call.read(engine.trial_balance(on, currency)).await?;
-    let mut reply = if call.gives == "text/csv" {
-        let csv = HeaderValue::from_static("text/csv; charset=utf-8");
-        Reply::of(StatusCode::OK, csv, render::trial_balance_csv(&found.value).into())
-    } else {
-        Reply::json(StatusCode::OK, render::trial_balance(&found.value, on))
+    // However few its rows, it adds up the days of every shard, under all their locks.
+    let mut place = Some(call.read(engine.long_place()).await?);
+    let AsOf { value: balance, seq } = call.read(engine.trial_balance(on, currency, &mut place)).await?;
+    let is_csv = call.gives == "text/csv";
+    let render = move || {
+        if is_csv {
+            let csv = HeaderValue::from_static("text/csv; charset=utf-8");
+            return Reply::of(StatusCode::OK, csv, render::trial_balance_csv(&balance).into());
+        }
+        Reply::json(StatusCode::OK, render::trial_balance(&balance, on))
     };
-    reply.as_of = Some(found.seq);
+    let mut reply = render_at(place, render).await?;
+    reply.as_of = Some(seq);
     Ok(reply)
 }
 

@@ -3,13 +3,13 @@
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 
-use crate::config::VOUCHER_ROWS_MAX;
+use crate::config::{SHORT_ROWS_MAX, VOUCHER_ROWS_MAX};
 use crate::domain::ids::{IdKind, Seq, parse_id};
 use crate::engine::statement::StatementQuery;
-use crate::engine::view::{TransferFilter, TransferScope, TransferStatus};
+use crate::engine::view::{AsOf, Page, TransferFilter, TransferScope, TransferStatus};
 
 use super::super::fields::{Rows, Shape};
-use super::super::gateway::Call;
+use super::super::gateway::{Call, render_at};
 use super::super::openapi::schemas;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::Query;
@@ -27,16 +27,27 @@ pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     let first = parse_id(IdKind::JournalEntry, &call.id()).map(Seq).ok_or_else(no_entry)?;
     let filter = TransferFilter::of(TransferScope::Voucher(first));
     let engine = &call.books()?.engine;
-    let mut found = call.read(engine.transfers(filter, None, VOUCHER_ROWS_MAX)).await?;
-    let rows = &mut found.value.rows;
+    let mut place = None;
+    let mut found = call.read(engine.transfers(filter, None, SHORT_ROWS_MAX, &mut place)).await?;
+    if found.value.has_more {
+        // The voucher of a batch: once more, all of it, where there is time.
+        place = call.place_for(VOUCHER_ROWS_MAX).await?;
+        found = call.read(engine.transfers(filter, None, VOUCHER_ROWS_MAX, &mut place)).await?;
+    }
+    let AsOf { value: Page { mut rows, .. }, seq } = found;
     if rows.is_empty() {
         return Err(no_entry());
     }
-    rows.sort_by_key(|row| row.seq);
-    let objects = expand::of_transfers(call, &shape, rows).await?;
-    let mut reply = Reply::json(StatusCode::OK, render::voucher(first, rows));
-    reply.as_of = Some(found.seq.max(objects.seq));
-    shape.apply(&mut reply, &objects.texts);
+    let objects = expand::of_transfers(call, &shape, &rows, &mut place).await?;
+    let as_of = seq.max(objects.seq);
+    let render = move || {
+        rows.sort_by_key(|row| row.seq);
+        let mut reply = Reply::json(StatusCode::OK, render::voucher(first, &rows));
+        shape.apply(&mut reply, &objects.texts);
+        reply
+    };
+    let mut reply = render_at(place, render).await?;
+    reply.as_of = Some(as_of);
     Ok(reply)
 }
 
@@ -44,35 +55,39 @@ pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
 pub async fn statement(call: &mut Call<'_>) -> Outcome<Reply> {
     let query = call.query(&["from", "to", "limit", "starting_after", "fields", "expand[]"])?;
     let shape = Shape::read(call, &query, &schemas::STATEMENT_LINE, Rows::In("data"), &["account", "transfer"])?;
-    let asked = StatementQuery {
-        from: query.day("from")?,
-        to: query.day("to")?,
-        before: cursor(call, &query).await?,
-        limit: query.limit()?,
-    };
+    let limit = query.limit()?;
+    let asked =
+        StatementQuery { from: query.day("from")?, to: query.day("to")?, before: cursor(call, &query).await?, limit };
     if asked.from.zip(asked.to).is_some_and(|(from, to)| from > to) {
         return Err(Problem::of_parameter(Code::InvalidParameter, "from", "`from` is not after `to`."));
     }
     let no = named(call).await?;
     let engine = &call.books()?.engine;
-    let found = call.read(engine.statement(no, asked)).await?.ok_or_else(no_account)?;
+    let mut place = call.place_for(limit).await?;
+    let found = call.read(engine.statement(no, asked, &mut place)).await?.ok_or_else(no_account)?;
     let etag = typed_etag(call, version_etag(found.value.version, found.value.last_seq));
     // With other objects inside, the account's own tag says too little.
     let etag = Some(etag).filter(|_| !shape.expands());
     if let Some(reply) = etag.as_deref().and_then(|etag| not_modified(call, etag, found.seq)) {
         return Ok(reply);
     }
-    let objects = expand::of_statement(call, &shape, &found.value).await?;
-    let mut reply = if call.gives == "text/csv" {
-        let csv = HeaderValue::from_static("text/csv; charset=utf-8");
-        Reply::of(StatusCode::OK, csv, render::statement_csv(&found.value).into())
-    } else {
-        Reply::json(StatusCode::OK, render::statement(&found.value))
+    let AsOf { value: statement, seq } = found;
+    let objects = expand::of_statement(call, &shape, &statement, &mut place).await?;
+    let (as_of, next, is_csv) = (seq.max(objects.seq), statement.next, call.gives == "text/csv");
+    let render = move || {
+        let mut reply = if is_csv {
+            let csv = HeaderValue::from_static("text/csv; charset=utf-8");
+            Reply::of(StatusCode::OK, csv, render::statement_csv(&statement).into())
+        } else {
+            Reply::json(StatusCode::OK, render::statement(&statement))
+        };
+        shape.apply(&mut reply, &objects.texts);
+        reply
     };
-    reply.as_of = Some(found.seq.max(objects.seq));
+    let mut reply = render_at(place, render).await?;
+    reply.as_of = Some(as_of);
     reply.etag = etag;
-    shape.apply(&mut reply, &objects.texts);
-    reply.next = found.value.next.map(|seq| query.next_page(call.head.uri.path(), &seq.to_string()));
+    reply.next = next.map(|seq| query.next_page(call.head.uri.path(), &seq.to_string()));
     Ok(reply)
 }
 

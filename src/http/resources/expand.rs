@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::ids::{AccountNo, IdKind, Seq, account_id, format_id};
+use crate::engine::readers::{Place, run_at};
 use crate::engine::view::{Statement, TransferView};
 
 use super::super::fields::Shape;
@@ -24,40 +25,62 @@ pub struct Objects {
 }
 
 /// What the rows name and the caller wants to see.
-pub async fn of_transfers(call: &mut Call<'_>, shape: &Shape, rows: &[TransferView]) -> Outcome<Objects> {
+pub async fn of_transfers(
+    call: &mut Call<'_>,
+    shape: &Shape,
+    rows: &[TransferView],
+    place: &mut Option<Place>,
+) -> Outcome<Objects> {
+    if !shape.expands() {
+        return Ok(Objects::default());
+    }
     let wants = |name: &str| shape.wants(name);
     let (mut accounts, mut transfers) = (BTreeSet::new(), BTreeSet::new());
-    for row in rows.iter().filter(|_| shape.expands()) {
+    for row in rows {
         accounts.extend(wants("debit_account").then_some(row.debit));
         accounts.extend(wants("credit_account").then_some(row.credit));
         transfers.extend(row.reverses.filter(|_| wants("reverses")));
         transfers.extend(row.reversed_by.filter(|_| wants("reversed_by")));
     }
-    look_up(call, accounts, transfers).await
+    look_up(call, accounts, transfers, place).await
 }
 
 /// As [`of_transfers`], for the account and the lines of a statement.
-pub async fn of_statement(call: &mut Call<'_>, shape: &Shape, statement: &Statement) -> Outcome<Objects> {
+pub async fn of_statement(
+    call: &mut Call<'_>,
+    shape: &Shape,
+    statement: &Statement,
+    place: &mut Option<Place>,
+) -> Outcome<Objects> {
     let accounts = shape.wants("account").then_some(statement.account).into_iter().collect();
     let lines = statement.lines.iter().filter(|_| shape.wants("transfer"));
-    look_up(call, accounts, lines.map(|line| line.transfer).collect()).await
+    look_up(call, accounts, lines.map(|line| line.transfer).collect(), place).await
 }
 
-async fn look_up(call: &mut Call<'_>, accounts: BTreeSet<AccountNo>, transfers: BTreeSet<Seq>) -> Outcome<Objects> {
+async fn look_up(
+    call: &mut Call<'_>,
+    accounts: BTreeSet<AccountNo>,
+    transfers: BTreeSet<Seq>,
+    place: &mut Option<Place>,
+) -> Outcome<Objects> {
     let mut objects = Objects::default();
     let engine = &call.books()?.engine;
     if !accounts.is_empty() {
-        let found = call.read(engine.accounts_of(accounts.into_iter().collect())).await?;
+        let found = call.read(engine.accounts_of(accounts.into_iter().collect(), place)).await?;
         objects.seq = objects.seq.max(found.seq);
-        let named = found.value.iter().filter_map(|view| Some((account_id(view.no?), render::account(view))));
-        objects.texts.extend(named);
+        let named = move || -> Vec<(String, Vec<u8>)> {
+            found.value.iter().filter_map(|view| Some((account_id(view.no?), render::account(view)))).collect()
+        };
+        objects.texts.extend(run_at(place, named).await?);
     }
     if !transfers.is_empty() {
-        let found = call.read(engine.transfers_of(transfers.into_iter().collect())).await?;
+        let found = call.read(engine.transfers_of(transfers.into_iter().collect(), place)).await?;
         objects.seq = objects.seq.max(found.seq);
         let id = |seq: Seq| format_id(IdKind::Transfer, seq.0);
-        let named = found.value.iter().filter_map(|view| Some((id(view.seq?), render::transfer(view))));
-        objects.texts.extend(named);
+        let named = move || -> Vec<(String, Vec<u8>)> {
+            found.value.iter().filter_map(|view| Some((id(view.seq?), render::transfer(view)))).collect()
+        };
+        objects.texts.extend(run_at(place, named).await?);
     }
     Ok(objects)
 }

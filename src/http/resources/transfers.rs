@@ -7,10 +7,10 @@ use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
 use crate::domain::transfer::AccountRef;
 use crate::engine::command::Command;
-use crate::engine::view::{TransferFilter, TransferScope};
+use crate::engine::view::{AsOf, TransferFilter, TransferScope};
 
 use super::super::fields::{Rows, Shape};
-use super::super::gateway::Call;
+use super::super::gateway::{Call, render_at};
 use super::super::json::{self, BatchForm};
 use super::super::openapi::schemas;
 use super::super::problem::{Code, Outcome, Problem};
@@ -65,7 +65,7 @@ async fn get_shaped(call: &mut Call<'_>) -> Outcome<Reply> {
     if let Some(reply) = etag.as_deref().and_then(|etag| not_modified(call, etag, found.seq)) {
         return Ok(reply);
     }
-    let objects = expand::of_transfers(call, &shape, std::slice::from_ref(&found.value)).await?;
+    let objects = expand::of_transfers(call, &shape, std::slice::from_ref(&found.value), &mut None).await?;
     let mut reply = transfer_reply(call, StatusCode::OK, &found.value);
     reply.as_of = Some(found.seq.max(objects.seq));
     reply.etag = etag;
@@ -176,18 +176,23 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     let limit = query.limit()?;
     let before = query.read("starting_after", "a tr_… id", |text| parse_id(IdKind::Transfer, text).map(Seq))?;
     let engine = &call.books()?.engine;
-    let found = call.read(engine.transfers(filter, before, limit)).await?;
-    let objects = expand::of_transfers(call, &shape, &found.value.rows).await?;
-    let path = call.head.uri.path();
-    let mut reply = if gives_protobuf(call) {
-        protobuf(StatusCode::OK, proto::transfer_page(&found.value, path))
-    } else {
-        Reply::json(StatusCode::OK, render::transfer_page(&found.value, path))
+    let mut place = call.place_for(limit).await?;
+    let AsOf { value: page, seq } = call.read(engine.transfers(filter, before, limit, &mut place)).await?;
+    let objects = expand::of_transfers(call, &shape, &page.rows, &mut place).await?;
+    let as_of = seq.max(objects.seq);
+    let cursor = page.cursor.filter(|_| page.has_more);
+    let (path, is_protobuf) = (call.head.uri.path().to_owned(), gives_protobuf(call));
+    let render = move || {
+        let mut reply = if is_protobuf {
+            protobuf(StatusCode::OK, proto::transfer_page(&page, &path))
+        } else {
+            Reply::json(StatusCode::OK, render::transfer_page(&page, &path))
+        };
+        shape.apply(&mut reply, &objects.texts);
+        reply
     };
-    shape.apply(&mut reply, &objects.texts);
-    reply.as_of = Some(found.seq.max(objects.seq));
-    if let Some(cursor) = found.value.cursor.filter(|_| found.value.has_more) {
-        reply.next = Some(query.next_page(call.head.uri.path(), &format_id(IdKind::Transfer, cursor)));
-    }
+    let mut reply = render_at(place, render).await?;
+    reply.as_of = Some(as_of);
+    reply.next = cursor.map(|cursor| query.next_page(call.head.uri.path(), &format_id(IdKind::Transfer, cursor)));
     Ok(reply)
 }

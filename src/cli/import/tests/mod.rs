@@ -41,6 +41,7 @@ impl Bench {
         let args = ImportArgs {
             url: self.server.url.clone(),
             key_file: None,
+            trust: TrustArgs::default(),
             accounts: false,
             transfers: false,
             json: true,
@@ -230,10 +231,10 @@ fn what_cannot_run_says_so_by_its_status() {
     bench.server.inject(&[Fault::Forbidden]);
     let (status, _, log) = bench.import(&[&file]);
     assert!(status == 3 && log.contains("403 permission_missing"), "{log}");
-    for url in ["https://x", "ftp://x", "nonsense", "http://x?y"] {
-        let error = Client::new(url, None, PATIENCE).err().map(|error| error.to_string());
+    for url in ["ftp://x", "nonsense", "http://x?y"] {
+        let error = Client::new(url, None, &TrustArgs::default(), PATIENCE).err().map(|error| error.to_string());
         assert!(error.is_some_and(|text| text.contains(url)), "{url}");
     }
     let empty_key = bench.file("key", "\n");
-    assert!(Client::new("http://x", Some(&empty_key), PATIENCE).is_err());
+    assert!(Client::new("http://x", Some(&empty_key), &TrustArgs::default(), PATIENCE).is_err());
 }
