@@ -110,8 +110,8 @@ families! {
     GROUP_RECORDS "munim_journal_group_records" Gauge "records" "Records in the newest group commit.";
     JOURNAL_TROUBLE "munim_journal_trouble" Gauge "" "1 for the reason why new work is refused, by code.";
     CLOCK_SUSPECT "munim_clock_suspect" Gauge "" "1 while a jump of the wall clock is not adopted.";
-    LANE_BUSY "munim_lane_busy" Gauge "" "Commands inside a lane.";
-    LANE_CAPACITY "munim_lane_capacity" Gauge "" "Commands that a lane takes before it refuses.";
+    LANE_BUSY "munim_lane_busy" Gauge "" "Commands, or long answers, inside a lane.";
+    LANE_CAPACITY "munim_lane_capacity" Gauge "" "Commands, or long answers, that a lane takes before it refuses.";
     LANE_WAIT "munim_lane_wait_seconds" Gauge "seconds" "Wait that one more command has to expect in a lane.";
     LANE_REFUSED "munim_lane_refused" Counter "" "Commands refused at the door of the interactive lane.";
     ACCOUNTS "munim_accounts" Gauge "" "Accounts in the books.";

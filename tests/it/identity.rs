@@ -365,7 +365,7 @@ async fn the_journal_remembers_refusals_of_keys_and_nothing_of_strangers() {
 
 /// Whoever guesses tokens is refused for his address, before the token is looked at: a good one, too.
 #[tokio::test]
-async fn guessing_tokens_uses_up_an_address_and_tells_nothing() {
+async fn guessing_tokens_is_limited_by_address_and_never_in_the_way_of_a_good_one() {
     let few = RateLimit { rate_per_s: 1, burst: 5, concurrency: 9 };
     let server = Server::with(&EdgeOptions { stranger_limit: Some(few), ..EdgeOptions::default() });
     let made = server.send("POST", "/v1/api_keys", &[JSON], r#"{"name":"admin","role":"admin"}"#).await;
@@ -379,21 +379,16 @@ async fn guessing_tokens_uses_up_an_address_and_tells_nothing() {
     }
     for route in ROUTES {
         let path = route.pattern.replace("{id}", "x").replace("{code}", "forbidden");
-        let mut faces = Vec::new();
-        for token in [&good, &bad] {
-            let said = server.send_from(&guesser, route.method, &path, &[("authorization", token)], "").await;
-            if route.is_public() {
-                assert_eq!(said.status, 200, "{path}");
-                continue;
-            }
-            assert_eq!(said.brief(), "429 rate_limited", "{path}");
-            assert_ne!(said.header("retry-after"), "", "{path}");
-            faces.push((seen_from_outside(&said), said.header("ratelimit").to_owned()));
+        let said = server.send_from(&guesser, route.method, &path, &[("authorization", &bad)], "").await;
+        if route.is_public() {
+            assert_eq!(said.status, 200, "{path}");
+            continue;
         }
-        assert!(faces.windows(2).all(|pair| pair[0] == pair[1]), "{path}: {faces:?}");
+        assert_eq!(said.brief(), "429 rate_limited", "{path}");
+        assert_ne!(said.header("retry-after"), "", "{path}");
     }
     let with_good = [("authorization", good.as_str())];
-    for peer in [&other, &Arc::new(Peer::local())] {
+    for peer in [&guesser, &other, &Arc::new(Peer::local())] {
         assert_eq!(server.send_from(peer, "GET", "/v1/status", &with_good, "").await.brief(), "200");
     }
     for _ in 0..10 {

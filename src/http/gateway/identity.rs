@@ -165,7 +165,6 @@ impl Edge {
         let books = self.books().ok_or_else(recovering)?;
         let core = books.engine.core();
         let address = (!peer.is_loopback).then_some(peer.ip);
-        self.limits.check_stranger(address)?;
         let refused = match Shown::read(headers) {
             Shown::Nothing if core.keyring().is_empty() && peer.is_loopback => return Ok(Caller::local()),
             Shown::Nothing => unauthenticated(CHALLENGE, "Send `Authorization: Bearer mk_…`."),
@@ -175,7 +174,7 @@ impl Edge {
             },
             Shown::Nonsense => not_accepted(),
         };
-        self.limits.count_stranger(address);
+        self.limits.count_stranger(address)?;
         Err(refused)
     }
 

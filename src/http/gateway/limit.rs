@@ -11,8 +11,7 @@
 //! 3. Otherwise `tat'` is kept, and `(burst · T − (tat' − now)) / T` more are let in at once.
 //!
 //! Addresses are counted beside keys, so that one address with many keys, or with none, is bounded
-//! too. Requests with no good token are counted by address once more, and more narrowly: an address that has
-//! shown too many is refused before its token is looked at. Loopback is exempt: all of a machine's clients share that address. IPv6 is counted by /64,
+//! too. Requests with no good token are counted by address once more, and more narrowly. Loopback is exempt: all of a machine's clients share that address. IPv6 is counted by /64,
 //! which is what one customer gets.
 
 use std::collections::HashMap;
@@ -71,13 +70,6 @@ impl Bucket {
                 Err(newer) => tat = newer,
             }
         }
-    }
-
-    /// How long a request at `now_ns` would have to wait, nothing being counted; `None` when it would be let in.
-    fn wait_at(&self, now_ns: u64, limit: &RateLimit) -> Option<Duration> {
-        let step_ns = 1_000_000_000 / u64::from(limit.rate_per_s.max(1));
-        let ahead_ns = self.tat_ns.load(Ordering::Relaxed).max(now_ns) + step_ns - now_ns;
-        ahead_ns.checked_sub(step_ns * u64::from(limit.burst.max(1))).filter(|wait| *wait > 0).map(Duration::from_nanos)
     }
 
     fn leave(&self) {
@@ -212,26 +204,19 @@ impl Limits {
         }
     }
 
-    /// Before a token is looked at: refuses an address that has shown too many bad ones, whatever it shows
-    /// now, so that nothing is learnt by guessing on.
+    /// Counts a request with no good token against its address.
     ///
     /// # Errors
-    /// `rate_limited`.
-    pub fn check_stranger(&self, address: Option<IpAddr>) -> Outcome<()> {
-        let Some(bucket) = address.and_then(|ip| self.strangers.get(&whole(ip))) else { return Ok(()) };
-        match bucket.wait_at(self.now_ns(), &self.per_stranger) {
-            None => Ok(()),
-            Some(wait) => refuse_unless_admitted(Verdict::TooFast(wait), STRANGER).map(drop),
-        }
-    }
-
-    /// Counts a request with no good token against its address.
-    pub fn count_stranger(&self, address: Option<IpAddr>) {
-        let Some(ip) = address else { return };
+    /// `rate_limited` when there were too many. Whoever has a good token is never refused for those of others
+    /// behind the same router: 256 bits are not guessed, it is only the work and the log that are bounded.
+    pub fn count_stranger(&self, address: Option<IpAddr>) -> Outcome<()> {
+        let Some(ip) = address else { return Ok(()) };
         let bucket = self.strangers.get_with(whole(ip), Arc::default);
-        if let Verdict::Admitted { .. } = bucket.enter(self.now_ns(), &self.per_stranger) {
+        let verdict = bucket.enter(self.now_ns(), &self.per_stranger);
+        if let Verdict::Admitted { .. } = verdict {
             bucket.leave();
         }
+        refuse_unless_admitted(verdict, STRANGER).map(drop)
     }
 
     /// Nanoseconds since the edge started.
@@ -347,18 +332,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_guesses_is_refused_before_his_token_is_looked_at() {
+    fn whoever_guesses_is_limited_by_address() {
         let limits = Limits::with(ADDRESS_LIMIT, RateLimit { rate_per_s: 1, burst: 3, concurrency: 9 });
         let (guesser, other) = (Some("192.0.2.7".parse().unwrap()), Some("192.0.2.8".parse().unwrap()));
-        for _ in 0..3 {
-            limits.check_stranger(guesser).unwrap();
-            limits.count_stranger(guesser);
-        }
-        let problem = limits.check_stranger(guesser).unwrap_err();
+        (0..3).for_each(|_| limits.count_stranger(guesser).unwrap());
+        let problem = limits.count_stranger(guesser).unwrap_err();
         assert_eq!((problem.code, problem.retry_after_s), (Code::RateLimited, Some(1)));
-        limits.check_stranger(other).unwrap();
-        (0..9).for_each(|_| limits.count_stranger(None));
-        limits.check_stranger(None).unwrap();
+        limits.count_stranger(other).unwrap();
+        (0..9).for_each(|_| limits.count_stranger(None).unwrap());
         assert!(limits.enter(1, &LIMIT, guesser).is_ok(), "known callers have a count of their own");
     }
 

@@ -100,6 +100,9 @@ fn add_engine(engine: &Engine, readings: &mut Vec<Reading>) {
             readings.push(Reading::labelled(&families::LANE_REFUSED, "lane", lane.name, lane.refused as f64));
         }
     }
+    let long = engine.long_load();
+    readings.push(Reading::labelled(&families::LANE_BUSY, "lane", "long_answers", long.inside as f64));
+    readings.push(Reading::labelled(&families::LANE_CAPACITY, "lane", "long_answers", long.inside_max as f64));
     for cache in engine.core().cache_states() {
         for (family, count) in [
             (&families::CACHE_HITS, cache.hits),
