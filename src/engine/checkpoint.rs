@@ -148,6 +148,8 @@ impl Core {
         transaction.anchors(&anchor_rows(&staged.anchors))?;
         transaction.marks(&mark_rows(&staged.marks))?;
         transaction.offdates(&off_date_rows(&staged.off_dates))?;
+        let days = staged.off_dates.iter().flat_map(|piece| &piece.by_day);
+        transaction.off_days(days.flat_map(|(day, seqs)| seqs.iter().map(|seq| (*day, *seq))))?;
         for (day, lines) in &ground.gl_days {
             transaction.gl_day(*day, lines)?;
         }
@@ -174,7 +176,7 @@ impl Core {
         let checkpoint_seq = replayed.unwrap_or_else(|| self.journal.appended_seq());
         for shard in locked.shards_mut() {
             staged.gl_days.extend(shard.gl.take_changed());
-            if !shard.off_dates.by_account.is_empty() {
+            if !shard.off_dates.by_day.is_empty() {
                 let rows = Arc::new(std::mem::take(&mut shard.off_dates));
                 shard.off_dates_frozen.push(Arc::clone(&rows));
                 staged.off_dates.push(rows);

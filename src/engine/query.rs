@@ -7,12 +7,13 @@ use crate::domain::money::Currency;
 use crate::domain::time::Day;
 
 use super::history::{Reach, ReadError};
+use super::holds::Fate;
 use super::keyring::{HeldKey, KeyList};
 use super::readers::{LineLoad, Place, run_at};
 use super::statement::{Snapshot, StatementQuery};
 use super::view::{
     AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
-    TransferScope, TransferView, TrialBalance, Unavailable,
+    TransferScope, TransferStatus, TransferView, TrialBalance, Unavailable,
 };
 use super::{Core, Engine, reads};
 
@@ -268,6 +269,35 @@ impl Engine {
             Ok(AsOf { value: views.into_iter().flatten().map(|view| view.value).collect(), seq })
         };
         self.read_at(place, Reach::Memory, read).await
+    }
+
+    /// The entry by which a transfer is a line of statements: its own, or the posting of a hold; `None` where
+    /// it is no line. Everything that it is told from is durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn line_of(&self, transfer: Seq) -> Result<Option<Seq>, Unavailable> {
+        let Some(found) = self.transfer(transfer).await? else { return Ok(None) };
+        if found.value.status != TransferStatus::Posted {
+            return Ok(None);
+        }
+        if found.value.resolved_at.is_none() {
+            return Ok(Some(transfer));
+        }
+        let fates = self.read(Reach::Memory, move |core, reach| core.fates(transfer, reach)).await?;
+        Ok(fates.into_iter().find(|(_, fate)| *fate == Fate::Posted).map(|(by, _)| by))
+    }
+
+    /// The place in the list of a day at which a transfer stands.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn place_on(&self, day: Day, transfer: Seq) -> Result<Seq, Unavailable> {
+        if transfer > self.core().journal().appended_seq() {
+            return Ok(transfer);
+        }
+        self.durable(transfer).await?;
+        self.read(Reach::Memory, move |core, reach| core.place_on(day, transfer, reach)).await
     }
 
     /// A page of transfers, newest first, after `before`.

@@ -223,7 +223,11 @@ impl Core {
                     break;
                 }
             };
-            let view = self.view_of(&located, Seq(u64::MAX), reach)?.filter(|view| filter.wants(&view.value));
+            let view = match filter.scope {
+                TransferScope::Date(day) => self.listed_on(day, &located, reach)?,
+                _ => self.view_of(&located, Seq(u64::MAX), reach)?,
+            };
+            let view = view.filter(|view| filter.wants(&view.value));
             // One more than fits says that there is more; the page ends before it.
             if view.is_some() && page.rows.len() == limit {
                 page.has_more = true;
@@ -236,6 +240,36 @@ impl Core {
             }
         }
         Ok(AsOf { value: page, seq: as_of })
+    }
+
+    /// The transfer that is listed under a day at this entry; `None` when it is none, or listed elsewhere. A
+    /// transfer is listed at its own entry if that is of the day, else (a hold that was posted later, with
+    /// that day's date) at the posting.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn listed_on(&self, day: Day, at: &Located, reach: Reach) -> Result<Option<AsOf<TransferView>>, ReadError> {
+        let Some(entry) = at.transfer() else { return Ok(None) };
+        let Some(hold) = entry.resolves() else { return self.view_of(at, Seq(u64::MAX), reach) };
+        let unreadable = || ReadError::Unreadable(format!("the hold seq={hold} is not there"));
+        let original = self.history.entry(hold, reach)?.ok_or_else(unreadable)?;
+        let own = original.transfer().ok_or_else(unreadable)?.effective_on(original.date);
+        if own == day { Ok(None) } else { self.view_of(&original, Seq(u64::MAX), reach) }
+    }
+
+    /// The place of a transfer in the list of a day, as a cursor: see [`Core::listed_on`].
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn place_on(&self, day: Day, transfer: Seq, reach: Reach) -> Result<Seq, ReadError> {
+        let located = if transfer == Seq::NONE { None } else { self.history.entry(transfer, reach)? };
+        let is_of = |located: &Located| located.transfer().is_some_and(|entry| entry.effective_on(located.date) == day);
+        if located.as_ref().is_none_or(is_of) {
+            return Ok(transfer);
+        }
+        let posted = self.fates(transfer, reach)?.into_iter().find(|(_, fate)| *fate == Fate::Posted);
+        let Some((by, _)) = posted.filter(|(by, _)| self.watermark.covers(*by)) else { return Ok(transfer) };
+        Ok(self.history.entry(by, reach)?.filter(is_of).map_or(transfer, |posting| posting.seq))
     }
 
     /// General-ledger totals by effective date, up to and including `on` (all of them when `None`).

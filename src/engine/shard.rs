@@ -62,12 +62,13 @@ pub type AnchorMap = HashMap<(AccountNo, Day), Anchor>;
 /// Marks by account, ascending.
 pub type MarkMap = HashMap<AccountNo, Vec<Mark>>;
 
-/// Off-date postings, as they are asked for.
+/// Entries with a date of their own, as they are asked for.
 #[derive(Debug, Default)]
 pub struct OffDates {
     /// By account, ascending by seq.
     pub by_account: HashMap<AccountNo, Vec<OffDate>>,
-    /// By effective date, ascending; each entry once, in the shard of its debit side.
+    /// By effective date, ascending; each entry once, in the shard of its debit side. Holds that were asked
+    /// for with another date are here, too, though they have posted nothing.
     pub by_day: HashMap<Day, Vec<Seq>>,
 }
 
@@ -279,6 +280,11 @@ impl Locked<'_> {
                     shard.anchors.insert((no, anchor.day), anchor);
                 }
             }
+            if let Some(effective) = entry.effective
+                && side == Side::Debit
+            {
+                shard.off_dates.by_day.entry(effective).or_default().push(seq);
+            }
             if posts == 0 {
                 continue;
             }
@@ -287,9 +293,6 @@ impl Locked<'_> {
             if let Some(effective) = entry.effective {
                 let row = OffDate { side, effective, booked: day, seq, amount: posts };
                 shard.off_dates.by_account.entry(no).or_default().push(row);
-                if side == Side::Debit {
-                    shard.off_dates.by_day.entry(effective).or_default().push(seq);
-                }
             }
         }
     }

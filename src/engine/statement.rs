@@ -39,6 +39,15 @@ pub struct Snapshot {
     pub appended: Seq,
 }
 
+/// The place after which a page of a statement starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// A line: its place is by effective date.
+    Line(Seq),
+    /// An entry of the account at which a walk ended: its place is by booking, whatever line it is elsewhere.
+    Booked(Seq),
+}
+
 /// What a statement asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct StatementQuery {
@@ -46,8 +55,8 @@ pub struct StatementQuery {
     pub from: Option<Day>,
     /// Last effective date.
     pub to: Option<Day>,
-    /// The place after which the page starts: any entry of the account.
-    pub before: Option<Seq>,
+    /// Where the page starts; the newest line by default.
+    pub after: Option<After>,
     /// Lines of the page.
     pub limit: usize,
 }
@@ -76,7 +85,7 @@ impl Core {
         let mut steps = Steps::of(reach);
         let top = self.top_of(snapshot, query, reach, &mut steps)?;
         let mut balance = top.balance;
-        let mut lines = Lines::open(self, snapshot, &top, reach, steps)?;
+        let mut lines = Lines::open(self, snapshot, query.from, &top, reach, steps)?;
         let mut statement = Statement {
             account: snapshot.no,
             currency: account.currency,
@@ -95,7 +104,7 @@ impl Core {
                 Next::Line(line) => line,
                 Next::End => break,
                 Next::Tired(seq) => {
-                    (statement.has_more, statement.next) = (true, Some(seq));
+                    (statement.has_more, statement.next) = (true, Some(After::Booked(seq)));
                     break;
                 }
             };
@@ -103,7 +112,7 @@ impl Core {
                 break;
             }
             if statement.lines.len() == query.limit {
-                (statement.has_more, statement.next) = (true, statement.lines.last().map(|line| line.seq));
+                (statement.has_more, statement.next) = (true, statement.lines.last().map(|line| After::Line(line.seq)));
                 break;
             }
             let amount = signed(account, line.side, line.amount);
@@ -170,7 +179,7 @@ enum Next {
     Line(Posting),
     /// Nothing more.
     End,
-    /// No line for a long while: the last entry looked at, after which a further page starts.
+    /// No line for a long while: the last entry looked at, after whose booking a further page starts.
     Tired(Seq),
 }
 
@@ -180,7 +189,11 @@ struct Lines<'a> {
     snapshot: &'a Snapshot,
     reach: Reach,
     steps: Steps,
+    /// Nothing below this date is wanted.
+    from: Option<Day>,
     chain: Posted,
+    /// The entry of the chain looked at last.
+    looked: Option<(Day, Seq)>,
     on_date: Option<Posting>,
     /// Where the walk along the chain ended before its end.
     tired: Option<(Day, Seq)>,
@@ -197,6 +210,7 @@ impl<'a> Lines<'a> {
     fn open(
         core: &'a Core,
         snapshot: &'a Snapshot,
+        from: Option<Day>,
         top: &Top,
         reach: Reach,
         steps: Steps,
@@ -206,7 +220,9 @@ impl<'a> Lines<'a> {
             snapshot,
             reach,
             steps,
+            from,
             chain: top.chain,
+            looked: None,
             on_date: None,
             tired: None,
             off_date: None,
@@ -242,19 +258,24 @@ impl<'a> Lines<'a> {
         Ok(Next::Line(Posting { seq, effective, side, amount, located: None, below: None }))
     }
 
-    /// Walks the chain to the next posting that is effective on its business date.
+    /// Walks the chain to the next posting that is effective on its business date. At least one entry is
+    /// looked at: a page that ended where it began would never end the statement.
     fn step_on_date(&mut self) -> Result<(), ReadError> {
-        let mut last = None;
         while self.chain.last_seq != Seq::NONE {
-            if !self.steps.take()? {
-                self.tired = last;
+            if !self.steps.take()? && self.looked.is_some() {
+                self.tired = self.looked;
                 return Ok(());
             }
             let seq = self.chain.last_seq;
             let unreadable = || ReadError::Unreadable(format!("entry seq={seq} is not there"));
             let located = self.core.history.entry(seq, self.reach)?.ok_or_else(unreadable)?;
             self.chain = take_back(self.chain, self.snapshot.no, &located).ok_or_else(unreadable)?;
-            last = Some((located.date, seq));
+            self.looked = Some((located.date, seq));
+            if self.from.is_some_and(|from| located.date < from) {
+                // What is booked before the first date wanted is effective then, or in the other stream.
+                self.chain.last_seq = Seq::NONE;
+                return Ok(());
+            }
             let Some((side, entry)) = located.side_of(self.snapshot.no) else { continue };
             let amount = entry.posts();
             if amount > 0 && entry.effective.is_none() {

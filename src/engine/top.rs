@@ -16,7 +16,7 @@ use crate::store::OffDateKind;
 use super::Core;
 use super::history::{Located, Reach, ReadError, Steps};
 use super::past::{Posted, take_back};
-use super::statement::{Snapshot, StatementQuery};
+use super::statement::{After, Snapshot, StatementQuery};
 use super::stored::OffDatePart;
 
 /// A place in a statement: lines are ordered by it.
@@ -36,7 +36,8 @@ pub struct Top {
 /// The entry that a cursor names.
 struct Cursor {
     located: Located,
-    /// Its day in the statement: by effective date for a line, by business date for an entry that is none.
+    /// Its day in the statement: by effective date for a line, by business date for an entry that is none,
+    /// or at which a walk along the chain ended.
     day: Day,
 }
 
@@ -49,8 +50,8 @@ impl Core {
         reach: Reach,
         steps: &mut Steps,
     ) -> Result<Top, ReadError> {
-        let cursor = match query.before {
-            Some(seq) => Some(self.cursor(snapshot, seq, reach)?),
+        let cursor = match query.after {
+            Some(after) => Some(self.cursor(snapshot, after, reach)?),
             None => None,
         };
         match (cursor, query.to) {
@@ -66,11 +67,15 @@ impl Core {
         }
     }
 
-    fn cursor(&self, snapshot: &Snapshot, seq: Seq, reach: Reach) -> Result<Cursor, ReadError> {
+    fn cursor(&self, snapshot: &Snapshot, after: After, reach: Reach) -> Result<Cursor, ReadError> {
+        let (seq, is_line) = match after {
+            After::Line(seq) => (seq, true),
+            After::Booked(seq) => (seq, false),
+        };
         let found = if seq <= snapshot.account.last_seq { self.history.entry(seq, reach)? } else { None };
         let located = found.filter(|located| located.previous_of(snapshot.no).is_some());
         let located = located.ok_or(ReadError::NoSuchPlace)?;
-        let line = located.transfer().filter(|entry| entry.posts() > 0);
+        let line = located.transfer().filter(|entry| is_line && entry.posts() > 0);
         let day = line.map_or(located.date, |entry| entry.effective_on(located.date));
         Ok(Cursor { located, day })
     }

@@ -15,6 +15,8 @@ use crate::domain::money::{Currency, Minor};
 use crate::domain::reject::Reject;
 use crate::domain::time::Day;
 
+use super::statement::After;
+
 /// Something that the engine says, and the greatest seq that it reveals (already durable).
 #[derive(Clone, Debug)]
 pub struct AsOf<T> {
@@ -280,7 +282,7 @@ pub struct Statement {
     /// Older lines may follow.
     pub has_more: bool,
     /// Where the next page starts: the last line, or the entry at which a walk over what is no line ended.
-    pub next: Option<Seq>,
+    pub next: Option<After>,
     /// Newest first.
     pub lines: Vec<StatementLine>,
     /// The account's version and newest seq, for the ETag.

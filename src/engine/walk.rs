@@ -4,7 +4,8 @@
 //! end, it says the place that it reached ([`Step::Tired`]): a page ends there, and the next goes on.
 //!
 //! A day has two streams, merged by seq: the run of seqs booked on it, looked through one by one, and the
-//! off-date entries effective on it, which the shards and the store list by day.
+//! off-date entries effective on it, which the shards and the store list by day. A hold that was posted stands
+//! in them twice, by its own entry and by the posting: the reader shows it at one of them ([`Core::listed_on`]).
 
 use crate::domain::entry::{Entry, TransferOp};
 use crate::domain::ids::{AccountNo, Seq};
@@ -194,13 +195,13 @@ impl DayWalk {
     }
 }
 
-/// Whether an entry booked on a day is listed under it: by its effective date, and once.
+/// Whether an entry booked on a day may be listed under it: a transfer effective on that day, or a posting of
+/// a hold.
 fn is_shown(located: &Located) -> bool {
     match &located.entry {
         Entry::Transfer(entry) => {
-            entry.effective.is_none()
-                && !matches!(entry.op, TransferOp::ExpirePending { .. })
-                && entry.resolves().is_none()
+            let is_posting = matches!(entry.op, TransferOp::PostPending { .. });
+            entry.effective.is_none() && (is_posting || entry.resolves().is_none())
         }
         _ => false,
     }

@@ -250,7 +250,8 @@ fn find<T>(
 fn link_around(links: &impl ReadableTable<u128, &'static [u8]>, table: Table, bound: u128) -> Result<Link, StoreError> {
     let at = place(table, bound);
     let link = link_below(links, at + 1)?;
-    if link.at < head(table) || link.next <= at {
+    // Above the place it cannot be, except by a damaged page: a walk downwards would then go round for ever.
+    if !(head(table)..=at).contains(&link.at) || link.next <= at {
         return Err(corrupt(LINKS, at, "a link is missing"));
     }
     Ok(link)

@@ -139,7 +139,15 @@ impl Checkpoint<'_> {
             let sums: Vec<(Day, GlTotals)> = sums.into_iter().collect();
             self.writer.put(OFFDATE_SUMS, key, encode_sums(&sums))?;
         }
-        let mut days: Vec<DayRow> = rows.iter().map(|row| DayRow { effective: row.effective, seq: row.seq }).collect();
+        Ok(())
+    }
+
+    /// Adds entries under the dates that were asked for them. Any order; adding one again changes nothing.
+    ///
+    /// # Errors
+    /// See the type.
+    pub fn off_days(&mut self, entries: impl Iterator<Item = (Day, Seq)>) -> Result<(), StoreError> {
+        let mut days: Vec<DayRow> = entries.map(|(effective, seq)| DayRow { effective, seq }).collect();
         self.merge(&mut days, |_| ())
     }
 

@@ -28,8 +28,8 @@ use redb::TableDefinition;
 /// Version of the file and of every value. A change of any format above is a new version: the store
 /// is disposable, so an old one is deleted and rebuilt, never migrated.
 ///
-/// 2: `gl_days` leaves lines without postings out. 3: `marks`.
-pub(super) const FORMAT: u8 = 3;
+/// 2: `gl_days` leaves lines without postings out. 3: `marks`. 4: holds stand in `offdate_days`, too.
+pub(super) const FORMAT: u8 = 4;
 
 /// Greatest length of a stored value, bytes. redb rounds values up to a power of two with the page's
 /// own header: 65,300 costs 1.0 times its length, 65,536 costs twice.

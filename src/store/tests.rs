@@ -176,6 +176,11 @@ fn keys(numbers: impl Iterator<Item = u64>) -> Vec<([u8; 16], Seq)> {
     rows
 }
 
+/// The days under which the entries of rows are listed.
+fn days_of(rows: &[OffDateRow]) -> impl Iterator<Item = (Day, Seq)> + '_ {
+    rows.iter().map(|row| (row.effective, row.seq))
+}
+
 fn offdate(account: u32, effective: u16, booked: u16, seq: u64) -> OffDateRow {
     OffDateRow {
         account: AccountNo(account),
@@ -227,6 +232,7 @@ fn write_sample(store: &Store) {
         .map(|n| offdate(u32::try_from(n % 5).unwrap(), 20_000 - u16::try_from(n % 7).unwrap(), 20_001, n * 531))
         .collect();
     checkpoint.offdates(&offdates).unwrap();
+    checkpoint.off_days(days_of(&offdates)).unwrap();
     for day in 0..4u16 {
         checkpoint.gl_day(Day(20_000 + day * 3), &line(1, u128::MAX, u128::from(day))).unwrap();
     }
@@ -533,17 +539,17 @@ fn fixture(version: &str) -> PathBuf {
 /// What an older version wrote is not read wrongly but built anew from the journal.
 #[test]
 fn stores_of_older_versions_are_refused_by_their_numbers() {
-    for (version, number) in [("v1", 1), ("v2", 2)] {
+    for (version, number) in [("v1", 1), ("v2", 2), ("v3", 3)] {
         let error = MemoryFile::of(std::fs::read(fixture(version)).unwrap()).open().map(|_| ()).unwrap_err();
         assert!(matches!(error, StoreError::Format { found } if found == number), "{error:?}");
         assert!(error.wants_rebuild());
     }
 }
 
-/// `data/store/v3/` holds a store as version 3 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
+/// `data/store/v4/` holds a store as version 4 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
 #[test]
-fn a_store_of_version_3_still_opens() {
-    let path = fixture("v3");
+fn a_store_of_version_4_still_opens() {
+    let path = fixture("v4");
     let made = MemoryFile::default();
     let store = made.open().unwrap();
     write_sample(&store);
@@ -736,6 +742,7 @@ proptest! {
         for part in rows.chunks(50) {
             let mut checkpoint = store.begin().unwrap();
             checkpoint.offdates(part).unwrap();
+            checkpoint.off_days(days_of(part)).unwrap();
             checkpoint.commit().unwrap();
         }
         for account in (0..3).map(AccountNo) {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use munim::config::SCAN_ROWS_MAX;
 use munim::disk::DelayDisk;
 use munim::domain::ids::{AccountNo, Moment, Seq};
 use munim::engine::EngineOptions;
 use munim::engine::history::Reach;
-use munim::engine::statement::StatementQuery;
+use munim::engine::statement::{After, StatementQuery};
 
 use munim::http::EdgeOptions;
 
@@ -228,7 +229,7 @@ async fn a_page_deep_in_a_busy_day_is_reached_in_few_steps() {
         for round in 0..2 {
             let snapshot = core.snapshot(AccountNo(0)).expect("the account is there");
             for seq in &seqs {
-                let query = StatementQuery { from: None, to: None, before: Some(*seq), limit: 50 };
+                let query = StatementQuery { from: None, to: None, after: Some(After::Line(*seq)), limit: 50 };
                 let page = core.statement_page(&snapshot, &query, Reach::Disk).expect("few steps");
                 let first = page.lines.first().expect("a line");
                 assert_eq!((first.seq, page.closing), (Seq(seq.0 - 1), first.balance), "round {round}");
@@ -260,4 +261,127 @@ async fn a_precondition_may_be_a_list() {
     let cleared = patch("\"2\"", r#"{"metadata":null}"#).await.json();
     assert_eq!((&cleared["metadata"], &cleared["version"]), (&json!({}), &json!(3)));
     assert_eq!(patch("*", r#"{"status":null}"#).await.brief(), "422 validation_failed");
+}
+
+/// All lines of a statement, page by page as `Link` says, each page with its sum proved; and the pages.
+async fn walk_statement(server: &Server, mut path: String) -> (Vec<Value>, usize) {
+    let (mut lines, mut pages, mut below) = (Vec::new(), 0, None);
+    loop {
+        let said = server.get(&path).await;
+        assert_eq!(said.status, 200, "{path}");
+        let page = said.json();
+        let paise = |value: &Value| -> i64 { value.as_str().expect("money").replace('.', "").parse().expect("digits") };
+        let data = page["data"].as_array().expect("lines").clone();
+        let sum: i64 = data.iter().map(|line| paise(&line["amount"])).sum();
+        assert_eq!(paise(&page["opening"]) + sum, paise(&page["closing"]), "{path}");
+        assert_eq!(below.unwrap_or(paise(&page["closing"])), paise(&page["closing"]), "{path} goes on where it ended");
+        below = Some(paise(&page["opening"]));
+        lines.extend(data);
+        pages += 1;
+        assert!(pages < 1_000, "a statement ends");
+        match next_of(&said) {
+            Some(next) => path = next,
+            None => return (lines, pages),
+        }
+    }
+}
+
+/// More entries of another date than one page looks at stand between the lines of a day.
+#[tokio::test]
+async fn a_statement_is_whole_however_many_entries_of_other_dates_stand_between_its_lines() {
+    let server = Server::start();
+    server.open_account("A", "").await;
+    server.open_account("B", "").await;
+    let post = async |key: &str, count: usize, more: &str| {
+        for part in 0..count.div_ceil(9_000) {
+            let rows = vec![transfer("1.00", more); 9_000.min(count - part * 9_000)].join(",");
+            let body = format!(r#"{{"transfers":[{rows}]}}"#);
+            let headers = [JSON, ("idempotency-key", &*format!("{key}-{part}")), ("prefer", "return=minimal")];
+            let said = server.send("POST", "/v1/transfers/batch", &headers, body).await;
+            assert_eq!(said.json()["rejected"], 0);
+        }
+    };
+    let between = SCAN_ROWS_MAX * 2 + 700;
+    post("first", 10, "").await;
+    post("between", between, r#","effective_date":"2026-01-02""#).await;
+    post("last", 3, "").await;
+    let (today, _) = walk_statement(&server, "/v1/accounts/ext:A/entries?limit=4&from=2026-01-03".into()).await;
+    assert_eq!(today.len(), 13);
+    let (all, pages) = walk_statement(&server, "/v1/accounts/ext:A/entries?limit=1000".into()).await;
+    assert_eq!(all.len(), 13 + between);
+    assert!(pages > all.len() / 1_000 + 1, "some page ended for want of lines");
+    let mut seen: Vec<&str> = all.iter().map(|line| line["transfer"].as_str().expect("an id")).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), all.len(), "no line twice");
+    let (old, _) = walk_statement(&server, "/v1/accounts/ext:A/entries?limit=1000&to=2026-01-02".into()).await;
+    assert_eq!(old.len(), between);
+}
+
+/// A posted hold's line is named by the hold, as every line by its transfer.
+#[tokio::test]
+async fn a_page_goes_on_after_the_line_of_a_posted_hold() {
+    let server = Server::start();
+    server.open_account("A", "").await;
+    server.open_account("B", "").await;
+    let path = "/v1/accounts/ext:A/entries?limit=1";
+    let first = server.post("/v1/transfers", "1", transfer("1.00", "")).await.json();
+    let hold = server.post("/v1/transfers", "2", transfer("2.00", r#","pending":true"#)).await.json();
+    let hold = hold["id"].as_str().expect("an id");
+    server.post("/v1/transfers", "3", transfer("3.00", "")).await;
+    let before = server.get(&format!("{path}&starting_after={hold}")).await;
+    assert_eq!(before.brief(), "422 invalid_parameter", "nothing was posted by it yet");
+    server.post(&format!("/v1/transfers/{hold}/post"), "4", "{}").await;
+    assert_eq!(server.get(path).await.json()["data"][0]["transfer"], hold);
+    let below = server.get(&format!("{path}&starting_after={hold}")).await.json();
+    assert_eq!(below["data"][0]["amount"], "3.00");
+    let last = server.get(&format!("{path}&starting_after={}", first["id"].as_str().expect("an id"))).await.json();
+    assert_eq!((&last["data"], &last["opening"]), (&json!([]), &json!("0.00")));
+}
+
+/// The list of a day has every transfer whose effective date it is, holds too, whatever became of them.
+#[tokio::test]
+async fn the_list_of_a_day_has_its_holds() {
+    let server = Server::start();
+    server.open_account("A", "").await;
+    server.open_account("B", "").await;
+    let mut ids = Vec::new();
+    let day = r#","effective_date":"2026-01-15""#;
+    for (key, more) in ["", ",\"pending\":true", ",\"pending\":true", ",\"pending\":true", ""].iter().enumerate() {
+        let said = server.post("/v1/transfers", &format!("{key}"), transfer("5.00", &format!("{day}{more}"))).await;
+        ids.push(said.json()["id"].as_str().expect("an id").to_owned());
+    }
+    let today = server.post("/v1/transfers", "t", transfer("1.00", "")).await.json();
+    let date = today["effective_date"].as_str().expect("a date").to_owned();
+    let list = async |date: &str| -> Vec<String> {
+        let (mut found, mut path) = (Vec::new(), format!("/v1/transfers?date={date}&limit=2"));
+        loop {
+            let said = server.get(&path).await;
+            let rows = said.json()["data"].as_array().expect("rows").clone();
+            assert!(rows.iter().all(|row| row["effective_date"] == date), "{rows:?}");
+            found.extend(rows.iter().map(|row| row["id"].as_str().expect("an id").to_owned()));
+            match next_of(&said) {
+                // By the last row's id, as a caller without eyes for headers goes on.
+                Some(_) => {
+                    path = format!("/v1/transfers?date={date}&limit=2&starting_after={}", found[found.len() - 1]);
+                }
+                None => return found,
+            }
+        }
+    };
+    let newest_first = |ids: &[String]| -> Vec<String> { ids.iter().rev().cloned().collect() };
+    assert_eq!(list("2026-01-15").await, newest_first(&ids));
+    server.post(&format!("/v1/transfers/{}/post", ids[1]), "p1", "{}").await;
+    server.post(&format!("/v1/transfers/{}/void", ids[2]), "v2", "{}").await;
+    assert_eq!(list("2026-01-15").await, newest_first(&ids));
+    // Its date is in a closed period by now: it is posted today, and listed there.
+    server.post("/v1/periods/close", "c", r#"{"through":"2026-01-31"}"#).await;
+    server.post(&format!("/v1/transfers/{}/post", ids[3]), "p3", "{}").await;
+    for key in ["u", "w", "x"] {
+        server.post("/v1/transfers", key, transfer("1.00", "")).await;
+    }
+    let moved = ids.remove(3);
+    assert_eq!(list("2026-01-15").await, newest_first(&ids));
+    let listed = list(&date).await;
+    assert_eq!((listed.len(), &listed[3]), (5, &moved), "{listed:?}");
 }

@@ -559,12 +559,10 @@ impl Model {
         of.map(|(_, seq, _)| seq).filter(|seq| self.transfer(*seq).is_some()).collect()
     }
 
-    /// Seqs of what was posted at once and is effective on a day, newest first.
-    pub fn posted_on(&self, day: u16) -> Vec<u64> {
-        let on = self.moves().rev().filter(|(record, _, money)| {
-            matches!(money.kind, Kind::Posted | Kind::Reversal(_)) && money.effective.unwrap_or(record.date) == day
-        });
-        on.map(|(_, seq, _)| seq).collect()
+    /// Seqs of the transfers whose effective date is this day, as of an entry; ascending.
+    pub fn effective_on(&self, day: u16, through: u64) -> Vec<u64> {
+        let said = self.moves().filter_map(|(_, seq, _)| self.view(seq, through));
+        said.filter(|(said, _)| said.effective == day).map(|(said, _)| said.seq).collect()
     }
 
     /// The record that used a key.

@@ -5,8 +5,8 @@ use hyper::header::HeaderValue;
 
 use crate::config::{SHORT_ROWS_MAX, VOUCHER_ROWS_MAX};
 use crate::domain::ids::{IdKind, Seq, parse_id};
-use crate::engine::statement::StatementQuery;
-use crate::engine::view::{AsOf, Page, TransferFilter, TransferScope, TransferStatus};
+use crate::engine::statement::{After, StatementQuery};
+use crate::engine::view::{AsOf, Page, TransferFilter, TransferScope};
 
 use super::super::fields::{Rows, Shape};
 use super::super::gateway::{Call, render_at};
@@ -57,7 +57,7 @@ pub async fn statement(call: &mut Call<'_>) -> Outcome<Reply> {
     let shape = Shape::read(call, &query, &schemas::STATEMENT_LINE, Rows::In("data"), &["account", "transfer"])?;
     let limit = query.limit()?;
     let asked =
-        StatementQuery { from: query.day("from")?, to: query.day("to")?, before: cursor(call, &query).await?, limit };
+        StatementQuery { from: query.day("from")?, to: query.day("to")?, after: cursor(call, &query).await?, limit };
     if asked.from.zip(asked.to).is_some_and(|(from, to)| from > to) {
         return Err(Problem::of_parameter(Code::InvalidParameter, "from", "`from` is not after `to`."));
     }
@@ -87,29 +87,38 @@ pub async fn statement(call: &mut Call<'_>) -> Outcome<Reply> {
     let mut reply = render_at(place, render).await?;
     reply.as_of = Some(as_of);
     reply.etag = etag;
-    reply.next = next.map(|seq| query.next_page(call.head.uri.path(), &seq.to_string()));
+    let cursor = |after| match after {
+        After::Line(seq) => seq.to_string(),
+        After::Booked(seq) => format!("{BOOKED}{seq}"),
+    };
+    reply.next = next.map(|after| query.next_page(call.head.uri.path(), &cursor(after)));
     Ok(reply)
 }
 
-/// The line after which a page starts: its `seq`, or its transfer where that says the same. A posted
-/// hold's line stands at the posting, not at the hold, and only its `seq` can tell which one is meant.
-async fn cursor(call: &mut Call<'_>, query: &Query<'_>) -> Outcome<Option<Seq>> {
-    let expected = "the `seq` or the `transfer` of a line";
-    let cursor = query.read("starting_after", expected, |text| match parse_id(IdKind::Transfer, text) {
-        Some(seq) => Some((Seq(seq), true)),
-        None if text.bytes().all(|byte| byte.is_ascii_digit()) => Some((Seq(text.parse().ok()?), false)),
-        None => None,
+/// What a cursor begins with that names no line but where a walk ended; only `Link` makes it.
+const BOOKED: char = '~';
+
+/// The line after which a page starts: its transfer, or its `seq` as in `Link`. A posted hold's line stands
+/// at the posting.
+async fn cursor(call: &mut Call<'_>, query: &Query<'_>) -> Outcome<Option<After>> {
+    let expected = "the `transfer` of a line, or what `Link` said";
+    let number = |text: &str| text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit())).map(Seq);
+    let cursor = query.read("starting_after", expected, |text| {
+        let by_place = match text.strip_prefix(BOOKED) {
+            Some(rest) => number(rest).map(After::Booked),
+            None => number(text).map(After::Line),
+        };
+        by_place.map(Ok).or_else(|| parse_id(IdKind::Transfer, text).map(|seq| Err(Seq(seq))))
     })?;
-    let Some((seq, is_transfer)) = cursor else { return Ok(None) };
-    if is_transfer {
-        let engine = &call.books()?.engine;
-        let found = call.read(engine.transfer(seq)).await?;
-        let is_line = found
-            .is_some_and(|found| found.value.status == TransferStatus::Posted && found.value.resolved_at.is_none());
-        if !is_line {
-            let detail = "This transfer is no line by itself; name the `seq` of the last line instead.";
-            return Err(Problem::of_parameter(Code::InvalidParameter, "starting_after", detail));
-        }
-    }
-    Ok(Some(seq))
+    let transfer = match cursor {
+        None => return Ok(None),
+        Some(Ok(after)) => return Ok(Some(after)),
+        Some(Err(transfer)) => transfer,
+    };
+    let engine = &call.books()?.engine;
+    let Some(line) = call.read(engine.line_of(transfer)).await? else {
+        let detail = "This transfer is no line of a statement: nothing was posted by it.";
+        return Err(Problem::of_parameter(Code::InvalidParameter, "starting_after", detail));
+    };
+    Ok(Some(After::Line(line)))
 }

@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use crate::domain::ids::{AccountNo, IdKind, Seq, format_id, parse_id};
+use crate::domain::ids::{AccountNo, IdKind, Seq, parse_id};
 use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
 use crate::domain::transfer::AccountRef;
@@ -174,7 +174,7 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     let shape = Shape::read(call, &query, &schemas::TRANSFER, Rows::In("data"), ACCOUNTS_AND_TRANSFERS)?;
     let filter = Wanted::read(call, &query).await?.filter();
     let limit = query.limit()?;
-    let before = query.read("starting_after", "a tr_… id", |text| parse_id(IdKind::Transfer, text).map(Seq))?;
+    let before = before(call, &query, filter.scope).await?;
     let engine = &call.books()?.engine;
     let mut place = call.place_for(limit).await?;
     let AsOf { value: page, seq } = call.read(engine.transfers(filter, before, limit, &mut place)).await?;
@@ -193,6 +193,22 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     };
     let mut reply = render_at(place, render).await?;
     reply.as_of = Some(as_of);
-    reply.next = cursor.map(|cursor| query.next_page(call.head.uri.path(), &format_id(IdKind::Transfer, cursor)));
+    reply.next = cursor.map(|cursor| query.next_page(call.head.uri.path(), &cursor.to_string()));
     Ok(reply)
+}
+
+/// The place after which a page starts: a transfer, or a seq as in `Link`. In the list of a day a hold may
+/// stand at its posting.
+async fn before(call: &mut Call<'_>, query: &Query<'_>, scope: TransferScope) -> Outcome<Option<Seq>> {
+    let expected = "a tr_… id, or what `Link` said";
+    let cursor = query.read("starting_after", expected, |text| match parse_id(IdKind::Transfer, text) {
+        Some(seq) => Some((Seq(seq), true)),
+        None if text.bytes().all(|byte| byte.is_ascii_digit()) => Some((Seq(text.parse().ok()?), false)),
+        None => None,
+    })?;
+    let engine = &call.books()?.engine;
+    Ok(match (cursor, scope) {
+        (Some((transfer, true)), TransferScope::Date(day)) => Some(call.read(engine.place_on(day, transfer)).await?),
+        (cursor, _) => cursor.map(|(seq, _)| seq),
+    })
 }
