@@ -244,10 +244,10 @@ async fn making_a_key_again_under_one_idempotency_key_gives_the_same_bytes() {
 async fn nobody_gives_away_rights_that_he_has_not() {
     let (server, admin) = with_admin().await;
     let terms = json!({"name": "clerk", "role": "admin", "scopes": ["api_keys:write", "accounts:read"],
-        "amount_limit": "1000", "expires_at": "2100-01-01T00:00:00Z"});
+        "amount_limit": "1000", "expires_at": "2100-01-01T00:00:00Z", "rate_per_s": 500, "burst": 500});
     let clerk = token_of(&make(&server, &admin, terms).await);
     let within = json!({"name": "x", "role": "auditor", "scopes": ["accounts:read"], "amount_limit": "1000",
-        "expires_at": "2099-01-01T00:00:00Z"});
+        "expires_at": "2099-01-01T00:00:00Z", "rate_per_s": 500, "burst": 10, "concurrency": 9});
     let with = |name: &str, value: Value| {
         let mut terms = within.clone();
         terms[name] = value;
@@ -260,6 +260,11 @@ async fn nobody_gives_away_rights_that_he_has_not() {
         (with("amount_limit", json!("1001")), "Your key lacks `amount_limit`."),
         (with("amount_limit", Value::Null), "Your key lacks `amount_limit`."),
         (with("expires_at", Value::Null), "Your key lacks `expires_at`."),
+        (with("expires_at", json!("2020-01-01T00:00:00Z")), "422 validation_failed"),
+        (with("rate_per_s", Value::Null), "Your key lacks `rate_per_s`."),
+        (with("rate_per_s", json!(501)), "Your key lacks `rate_per_s`."),
+        (with("burst", json!(501)), "Your key lacks `burst`."),
+        (with("concurrency", Value::Null), "201"),
     ] {
         let said = post(&server, &clerk, "/v1/api_keys", "", terms.to_string()).await;
         let found = if said.status == 403 { said.json()["detail"].as_str().unwrap().to_owned() } else { said.brief() };

@@ -120,19 +120,20 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    /// Status for the shell: 1 the file is bad, 2 wrong use, 3 could not run.
+    /// Status for the shell: 2 wrong use, which a file of another kind is too; 3 could not run.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            ImportError::File(FileError::Broken(_)) => 1,
-            ImportError::Batch(BatchError::Client(ClientError::Usage(_))) => 2,
+            ImportError::File(FileError::Broken(_)) | ImportError::Batch(BatchError::Client(ClientError::Usage(_))) => {
+                2
+            }
             _ => 3,
         }
     }
 }
 
 /// Imports all files; returns the status for the shell: 0 all rows are in the books, 1 some were
-/// rejected or a file is broken, 2 wrong use, 3 the server cannot be reached or a file cannot be read.
+/// rejected, 2 wrong use or a file that is none to import, 3 the server cannot be reached or a file cannot be read.
 ///
 /// # Errors
 /// Only those of writing to `out` and `log`.

@@ -58,7 +58,10 @@ fn a_broken_structure_refuses_the_file_before_anything_is_posted() {
     }
     let bench = Bench::new();
     let (status, _, log) = bench.import(&[&bench.file("t.csv", &open_quote)]);
-    assert!(status == 1 && log.contains("row 12"), "{status} {log}");
+    assert!(status == 2 && log.contains("row 12"), "{status} {log}");
+    for content in ["", "colour,size\nred,1\n"] {
+        assert_eq!(bench.import(&[&bench.file("e.csv", content)]).0, 2, "it is no file to import");
+    }
     assert_eq!(bench.server.held(), 0);
 }
 
