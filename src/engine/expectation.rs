@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn samples_move_the_mean_and_their_distance_is_expected_on_top() {
         let wait = Expectation::new(0);
-        for now in 1..=200 {
-            wait.count(now, 8_000);
+        for at in 1..=200 {
+            wait.count(at, 8_000);
         }
         assert!((7_990..=8_000).contains(&wait.value(200)), "{}", wait.value(200));
         wait.count(201, 16_000);
