@@ -84,6 +84,7 @@ fn load(folder: &Path, address: SocketAddr) -> std::io::Result<()> {
         paths.push(path);
     }
     let args = ImportArgs {
+        series: String::new(),
         url: format!("http://{address}"),
         key_file: Some(folder.join(ADMIN_FILE)),
         // It is this process that listens, whatever its address.

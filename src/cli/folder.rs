@@ -175,6 +175,16 @@ fn set_damaged_store_aside(folder: &Path) -> Result<(), FolderError> {
     Ok(())
 }
 
+/// Whether there are books in a folder: a mistyped one must not get new ones.
+///
+/// # Errors
+/// [`FolderError::NoBooks`], also where there is no folder.
+pub fn require_books(folder: &Path) -> Result<(), FolderError> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    if names.any(|name| is_journal_file(&name)) { Ok(()) } else { Err(FolderError::NoBooks(folder.to_path_buf())) }
+}
+
 /// Opens the books of a folder without changing a byte of it: all writes stay in memory.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::disk::{DelayDisk, Disk};
+use crate::disk::{DelayDisk, Disk, LOCK_NAME};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
 use crate::http::accept::AcceptLimits;
@@ -169,13 +169,14 @@ pub fn serve(
         Err(error) => tracing::warn!(%error, "could not raise the number of open files"),
     }
     // Locked before anything listens: a second server on the folder must not answer first.
+    let is_new = !args.data.exists();
     let disk = lock(args)?;
     let runtimes = Runtimes::start(workers)?;
     let inside = runtimes.main().enter();
     let (closing, closed) = watch::channel(false);
     let options = EdgeOptions { cors_origins: args.cors_origins.clone(), ..EdgeOptions::default() };
     let edge = measure::edge(&args.measure, &options)?;
-    let sockets = Sockets::take(args.listen)?;
+    let sockets = Sockets::take(args.listen).inspect_err(|_| leave_no_trace(args, is_new))?;
     // Their clients waited in a queue, or at a balancer, for one server to follow the other.
     if sockets.are_handed_over || args.wait_for_lock > 0 {
         edge.hold_requests_while_opening(OPENING_PATIENCE);
@@ -295,6 +296,15 @@ async fn finish(
     }
     serving.abort();
     serving.await
+}
+
+/// Removes a folder that was made for a server that cannot listen: it holds nothing but the lock.
+fn leave_no_trace(args: &ServeArgs, is_new: bool) {
+    if is_new {
+        // What cannot be removed is in nobody's way.
+        let _ = std::fs::remove_file(args.data.join(LOCK_NAME));
+        let _ = std::fs::remove_dir(&args.data);
+    }
 }
 
 /// The folder's lock; waits for it as long as it may.

@@ -18,7 +18,7 @@ use redb::StorageBackend;
 pub use delay::DelayDisk;
 pub use guard::{Asserted, Guarded, guarded, mark_damage_of};
 pub use overlay::{OverlayBackend, OverlayDisk};
-pub use real::{DiskError, FolderDisk};
+pub use real::{DiskError, FolderDisk, LOCK_NAME};
 
 /// Whether an error only says that something has run out, which may pass: space, file descriptors, memory.
 #[must_use]

@@ -25,7 +25,8 @@ use redb::StorageBackend;
 use super::{Ahead, Disk, OverlayBackend};
 
 /// Name of the file whose lock says who owns the folder.
-const LOCK_NAME: &str = "LOCK";
+/// The file of a folder that says who has it.
+pub const LOCK_NAME: &str = "LOCK";
 
 /// Zeros are written in pieces of this size, each synced before the next: a sync that the
 /// journal's writer waits for then never has more than this ahead of it.

@@ -2,7 +2,8 @@
 //!
 //! Promise: a command is refused at once or let in; it is never queued without bound. Refused is
 //! 1. what exceeds the lane's limit;
-//! 2. what would not be done by its deadline, by the wait that those before it had;
+//! 2. what would not be done by its deadline, by the waits that those before it had: those who came into
+//!    an empty lane when it is empty, all of them when it is not;
 //! 3. while waits are longer than [`INTERACTIVE_WAIT_MAX`], what exceeds a limit that shrinks by a
 //!    tenth every [`TURN`] and grows again by a tenth when the waits are short (additive-increase
 //!    rules grow too slowly over four decades of limits; the form is TCP Vegas's: delay is the signal).
@@ -17,13 +18,14 @@ use std::time::{Duration, Instant};
 
 use crate::config::{INTERACTIVE_MIN, INTERACTIVE_WAIT_MAX};
 
+use super::expectation::{Expectation, nanos};
 use super::view::Unavailable;
 
 /// How often the limit may change.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Share of a new sample in the mean wait, as a power of two: an eighth.
-const MEAN_SHIFT: u32 = 3;
+/// What one command has to expect before any was measured: a journal write on an ordinary disk.
+pub const FIRST_WAIT: Duration = Duration::from_millis(2);
 
 /// The interactive lane's door.
 #[derive(Debug)]
@@ -32,8 +34,10 @@ pub struct Admission {
     in_flight: AtomicUsize,
     limit: AtomicUsize,
     limit_max: usize,
-    /// Moving mean of waits, nanoseconds.
-    wait_ns: AtomicU64,
+    /// Waits of all, nanoseconds.
+    wait: Expectation,
+    /// Waits of those who came into an empty lane: they do not pay for a crowd that has gone.
+    wait_alone: Expectation,
     /// When the limit was last looked at, nanoseconds since `started`.
     turned_ns: AtomicU64,
     refused: AtomicU64,
@@ -44,6 +48,7 @@ pub struct Admission {
 pub struct Place {
     lane: Arc<Admission>,
     entered: Instant,
+    is_alone: bool,
 }
 
 impl Admission {
@@ -56,7 +61,8 @@ impl Admission {
             in_flight: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit_max),
             limit_max,
-            wait_ns: AtomicU64::new(0),
+            wait: Expectation::new(0),
+            wait_alone: Expectation::new(nanos(FIRST_WAIT)),
             turned_ns: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
@@ -70,10 +76,10 @@ impl Admission {
         let entered = Instant::now();
         let before = self.in_flight.fetch_add(1, Ordering::AcqRel);
         // From here on dropping it gives the place back.
-        let place = Place { lane: Arc::clone(self), entered };
+        let place = Place { lane: Arc::clone(self), entered, is_alone: before == 0 };
         let refusal = if before >= self.limit.load(Ordering::Relaxed) {
             Some(Unavailable::Overloaded("interactive"))
-        } else if deadline.is_some_and(|deadline| deadline < entered + self.wait(before)) {
+        } else if deadline.is_some_and(|deadline| deadline < entered + self.expected(entered, before)) {
             Some(Unavailable::DeadlineUnmeetable)
         } else {
             None
@@ -88,9 +94,14 @@ impl Admission {
         }
     }
 
-    /// The wait to expect behind so many others: an empty lane has none worth counting.
-    fn wait(&self, others: usize) -> Duration {
-        if others == 0 { Duration::ZERO } else { Duration::from_nanos(self.wait_ns.load(Ordering::Relaxed)) }
+    /// The wait that one who enters now behind so many others has to expect.
+    fn expected(&self, now: Instant, others: usize) -> Duration {
+        let wait = if others == 0 { &self.wait_alone } else { &self.wait };
+        Duration::from_nanos(wait.value(self.since_start(now)))
+    }
+
+    fn since_start(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.started))
     }
 
     /// Commands inside, the limit, the mean wait, and how many were refused since the start.
@@ -99,18 +110,17 @@ impl Admission {
         (
             self.in_flight.load(Ordering::Relaxed),
             self.limit.load(Ordering::Relaxed),
-            Duration::from_nanos(self.wait_ns.load(Ordering::Relaxed)),
+            Duration::from_nanos(self.wait.mean()),
             self.refused.load(Ordering::Relaxed),
         )
     }
 
-    fn count(&self, wait: Duration) {
-        let sample = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2);
-        let mean = self.wait_ns.load(Ordering::Relaxed);
-        // Two at once may lose a sample; a mean does not mind.
-        let mean = mean - (mean >> MEAN_SHIFT) + (sample >> MEAN_SHIFT);
-        self.wait_ns.store(mean, Ordering::Relaxed);
-        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    fn count(&self, now: Instant, wait: Duration, is_alone: bool) {
+        let (now, sample) = (self.since_start(now), nanos(wait));
+        if is_alone {
+            self.wait_alone.count(now, sample);
+        }
+        let mean = self.wait.count(now, sample);
         let turned = self.turned_ns.load(Ordering::Relaxed);
         let is_due = now.saturating_sub(turned) >= TURN.as_nanos() as u64;
         if is_due && self.turned_ns.compare_exchange(turned, now, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
@@ -153,7 +163,7 @@ impl Drop for Place {
         self.lane.in_flight.fetch_sub(1, Ordering::AcqRel);
         let now = Instant::now();
         if now >= self.entered {
-            self.lane.count(now - self.entered);
+            self.lane.count(now, now - self.entered, self.is_alone);
         }
     }
 }
@@ -173,20 +183,43 @@ mod tests {
         assert_eq!((in_flight, limit, refused), (0, 2, 1));
     }
 
+    /// A lane whose waits were `all` for everybody and `alone` for who came into it empty, just now.
+    fn measured(all: Duration, alone: Duration) -> (Arc<Admission>, Instant) {
+        let lane = Arc::new(Admission::new(100));
+        let now = Instant::now();
+        lane.count(now, alone, true);
+        for _ in 0..60 {
+            lane.count(now, all, false);
+        }
+        (lane, now)
+    }
+
     #[test]
     fn a_deadline_that_the_waits_before_it_would_miss_is_refused_before_work_begins() {
-        let lane = Arc::new(Admission::new(100));
-        for _ in 0..60 {
-            lane.count(Duration::from_millis(40));
-        }
-        let soon = || Some(Instant::now() + Duration::from_millis(5));
-        let first = lane.enter(soon()).unwrap();
-        assert!(matches!(lane.enter(soon()), Err(Unavailable::DeadlineUnmeetable)));
-        assert!(lane.enter(Some(Instant::now() + Duration::from_secs(5))).is_ok());
-        drop(first);
-        assert!(lane.enter(soon()).is_ok(), "an empty lane has no queue");
-        let passed = Instant::now().checked_sub(Duration::from_millis(1));
+        let ms = Duration::from_millis;
+        let (lane, _) = measured(ms(40), ms(3));
+        let soon = |within| Some(Instant::now() + within);
+        assert!(matches!(lane.enter(soon(ms(1))), Err(Unavailable::DeadlineUnmeetable)), "an empty lane waits too");
+        assert!(lane.enter(soon(ms(500))).is_ok());
+        let (lane, _) = measured(ms(40), ms(3));
+        let held = lane.enter(None).unwrap();
+        assert!(matches!(lane.enter(soon(ms(5))), Err(Unavailable::DeadlineUnmeetable)));
+        assert!(lane.enter(soon(Duration::from_secs(5))).is_ok());
+        held.give_up();
+        let passed = Instant::now().checked_sub(ms(1));
         assert!(matches!(lane.enter(passed), Err(Unavailable::DeadlineUnmeetable)));
+    }
+
+    #[test]
+    fn an_estimate_is_by_company_and_fades_in_silence() {
+        let ms = Duration::from_millis;
+        let (lane, now) = measured(ms(40), ms(4));
+        let within = |wait: Duration, least, most| ms(least) <= wait && wait <= ms(most);
+        for (age, others, least, most) in [(0, 0, 4, 4), (0, 1, 39, 60), (5, 0, 4, 4), (6, 0, 2, 2), (8, 9, 0, 8)] {
+            let wait = lane.expected(now + Duration::from_secs(age), others);
+            assert!(within(wait, least, most), "after {age} s behind {others}: {wait:?}");
+        }
+        assert_eq!(Admission::new(1).expected(Instant::now(), 0), FIRST_WAIT, "nothing was measured yet");
     }
 
     #[test]

@@ -102,6 +102,9 @@ impl Core {
             return Ok(());
         }
         self.store.reopen(self.disk.as_ref(), super::recovery::STORE_FILE, self.store_cache_bytes)?;
+        if self.store.is_held() {
+            return Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into());
+        }
         let stored = self.store.meta()?.map_or(Seq::NONE, |meta| meta.checkpoint_seq);
         if stored > self.checkpoint_seq() {
             *staged = Staged::default();

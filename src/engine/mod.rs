@@ -16,6 +16,7 @@ pub mod clock;
 pub mod command;
 pub mod commit;
 mod copies;
+mod expectation;
 pub mod history;
 pub mod holds;
 pub mod hot;
@@ -63,7 +64,7 @@ use history::{History, Reach};
 use holds::Holds;
 use keyring::Keyring;
 use keys::{KeyHash, Keys};
-use lanes::Lanes;
+use lanes::{BulkWork, Lanes};
 use periods::PeriodBook;
 use query::Counts;
 use readers::{Readers, on_disk_thread};
@@ -470,8 +471,9 @@ impl Engine {
     /// [`Unavailable`].
     pub async fn submit(self: &Arc<Self>, command: Command, origin: Origin) -> Result<Answer, Unavailable> {
         if matches!(command, Command::Batch(_) | Command::OpenAccounts(_)) {
+            let work = BulkWork { deadline: origin.deadline, weight: 0 };
             let ready: Result<Result<Answer, Unavailable>, std::convert::Infallible> =
-                self.submit_bulk(origin.deadline, move |_| Ok((command, origin))).await;
+                self.submit_bulk(work, move |_| Ok((command, origin))).await;
             return ready.unwrap_or_else(|never| match never {});
         }
         let _place = self.lanes.interactive().enter(origin.deadline)?;
@@ -504,7 +506,7 @@ impl Engine {
     /// The outer one is `prepare`'s, the inner one [`Unavailable`].
     pub async fn submit_bulk<E: Send + 'static>(
         self: &Arc<Self>,
-        deadline: Option<std::time::Instant>,
+        work: BulkWork,
         prepare: impl FnOnce(&Arc<Core>) -> Result<(Command, Origin), E> + Send + 'static,
     ) -> Result<Result<Answer, Unavailable>, E> {
         let mut clock = StageClock::start();
@@ -518,7 +520,7 @@ impl Engine {
             let pending = lanes::execute_blocking(core, &command, &origin);
             Ok(pending.map(|pending| (pending, origin, micros(started))))
         };
-        let (pending, origin, decide_us) = match self.lanes.run_bulk(deadline, job).await {
+        let (pending, origin, decide_us) = match self.lanes.run_bulk(work, job).await {
             Ok(done) => match done? {
                 Ok(done) => done,
                 Err(cause) => return Ok(Err(cause)),
@@ -527,7 +529,10 @@ impl Engine {
         };
         clock.lap(|stages, us| stages.queue_us = us.saturating_sub(decide_us));
         clock.stages.decide_us = decide_us;
-        Ok(self.finish(pending, origin, clock).await)
+        let decided = std::time::Instant::now();
+        let answer = self.finish(pending, origin, clock).await;
+        self.lanes.count_bulk_journal(decided.elapsed());
+        Ok(answer)
     }
 
     /// Waits until a pending answer may leave, and completes a replay.

@@ -6,10 +6,12 @@
 //! 4. One scan from the first segment without a key table: entries after the checkpoint go through
 //!    the same `apply` as live ones; keys and external ids go to memory or, for sealed segments,
 //!    into their tables.
+//!    What a full disk does not let into the store stays in memory, and waits for the keeper.
 //! 5. Check that the books balance in every currency.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::disk::Disk;
 use crate::domain::apply::open_account;
@@ -18,7 +20,7 @@ use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::time::Day;
 use crate::domain::transfer::View;
-use crate::journal::{Item, JournalError, JournalOptions, Maintenance, Trailer, Writer};
+use crate::journal::{Item, JournalError, JournalOptions, Maintenance, SegmentInfo, Trailer, Writer};
 use crate::store::{Meta, Store, StoreError};
 
 use super::clock::{Clock, TimeSource};
@@ -121,6 +123,8 @@ pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSou
         }
         Err(error) => return Err(error.into()),
     }
+    // What a store cannot take now, whoever wants to write tries again after opening it anew.
+    core.store_failed.store(core.store.is_held(), Ordering::Release);
     let core = Arc::new(core);
     journal.observe(Arc::new(super::Ears(Arc::downgrade(&core))));
     report.checkpoint_seq = core.checkpoint_seq();
@@ -203,11 +207,8 @@ fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
         .collect();
     // The last segment is the active one: its keys stay in memory.
     let active = segments.last().map(|segment| segment.first_seq);
-    let sealed_ends: Vec<(Seq, Seq)> = untabled
-        .clone()
-        .filter(|segment| Some(segment.first_seq) != active)
-        .map(|segment| (segment.first_seq, segment.last_seq))
-        .collect();
+    let sealed_ends: Vec<SegmentInfo> =
+        untabled.clone().filter(|segment| Some(segment.first_seq) != active).cloned().collect();
     let checkpoint = core.checkpoint_seq();
     let first_untabled = untabled.map(|segment| segment.first_seq).min();
     let from = first_untabled.map_or(checkpoint.next(), |first| first.min(checkpoint.next()));
@@ -238,7 +239,7 @@ struct Replay<'a> {
     /// First and last seqs of the segments that have a key table.
     tabled: Vec<(Seq, Seq)>,
     /// First and last seqs of the sealed segments that lack a key table.
-    sealed_ends: Vec<(Seq, Seq)>,
+    sealed_ends: Vec<SegmentInfo>,
     next_end: usize,
     failed: Option<OpenError>,
     at: Option<(Seq, Moment, Day)>,
@@ -284,9 +285,22 @@ impl Replay<'_> {
     }
 
     fn table_ended(&mut self, next: Seq) -> Result<(), OpenError> {
-        while let Some((first, last)) = self.sealed_ends.get(self.next_end).copied().filter(|(_, last)| *last < next) {
-            self.core.table_keys(first, last)?;
-            self.next_end += 1;
+        while let Some(ended) = self.sealed_ends.get(self.next_end).filter(|ended| ended.last_seq < next) {
+            match self.core.table_keys(ended.first_seq, ended.last_seq) {
+                Err(error) if error.is_want() => {
+                    tracing::warn!(%error, "could not write key tables: the keys stay in memory until there is room");
+                    self.core.store_failed.store(true, Ordering::Release);
+                    // In their order: a table takes the keys of all segments before it that have none.
+                    for waiting in self.sealed_ends.drain(self.next_end..) {
+                        // The receiver lives as long as the core does.
+                        let _ = self.core.rolled.send(waiting);
+                    }
+                }
+                done => {
+                    done?;
+                    self.next_end += 1;
+                }
+            }
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::OPERATIONS_MAX;
 use crate::domain::ids::{IdKind, Moment, Seq, write_id};
+use crate::engine::command::IdempotencyKey;
+use crate::engine::view::Unavailable;
 
 use super::hooks::{Progress, Verifier, VerifyReport};
 use super::problem::{Code, Outcome, Problem};
@@ -17,6 +19,8 @@ pub struct Operation {
     /// Its number, shown as `op_…`.
     pub id: u64,
     created_at: Moment,
+    /// The idempotency key of whoever started it.
+    key: Option<IdempotencyKey>,
     done: AtomicU64,
     total: AtomicU64,
     result: OnceLock<Result<VerifyReport, String>>,
@@ -30,20 +34,31 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Starts a verification on a thread of its own.
+    /// Starts a verification on a thread of its own; or finds the one that was started under the same key,
+    /// as long as it is remembered, and says so.
     ///
     /// # Errors
-    /// `verification_running` when one is: it reads the whole journal, and two would only be slower.
-    pub fn start_verification(&self, id: u64, now: Moment, verifier: Arc<dyn Verifier>) -> Outcome<Arc<Operation>> {
+    /// `verification_running` when one is: it reads the whole journal, and two would only be slower;
+    /// `idempotency_key_reused` when the key came with another request.
+    pub fn start_verification(
+        &self,
+        (id, now): (u64, Moment),
+        key: Option<IdempotencyKey>,
+        verifier: Arc<dyn Verifier>,
+    ) -> Outcome<(Arc<Operation>, bool)> {
         let operation = Arc::new(Operation {
             id,
             created_at: now,
+            key,
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
             result: OnceLock::new(),
         });
         {
             let mut list = self.lock();
+            if let Some(earlier) = under_key(&list, key.as_ref())? {
+                return Ok((earlier, true));
+            }
             if let Some(running) = list.iter().find(|operation| operation.result.get().is_none()) {
                 let id = crate::domain::ids::format_id(IdKind::Operation, running.id);
                 return Err(Problem::new(Code::VerificationRunning, format!("Wait for {id} to finish.")));
@@ -67,7 +82,7 @@ impl Operations {
             tracing::warn!(%error, "could not start the verification's thread");
             let _ = operation.result.set(Err("No thread could be started.".to_owned()));
         }
-        Ok(operation)
+        Ok((operation, false))
     }
 
     /// The operation with this number, while it is remembered.
@@ -78,6 +93,18 @@ impl Operations {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Operation>>> {
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The operation that was started under this key.
+fn under_key(list: &VecDeque<Arc<Operation>>, key: Option<&IdempotencyKey>) -> Outcome<Option<Arc<Operation>>> {
+    let Some(key) = key else { return Ok(None) };
+    let is_under = |operation: &&Arc<Operation>| operation.key.is_some_and(|own| own.hash == key.hash);
+    match list.iter().find(is_under) {
+        Some(earlier) if earlier.key.is_some_and(|own| own.fingerprint != key.fingerprint) => {
+            Err(Unavailable::KeyReused.into())
+        }
+        found => Ok(found.cloned()),
     }
 }
 
@@ -111,9 +138,14 @@ impl Operation {
         out.extend_from_slice(b",\"created_at\":\"");
         write_moment(&mut out, self.created_at);
         out.extend_from_slice(b"\",\"progress\":{\"done\":");
-        write_number(&mut out, self.done.load(Ordering::Relaxed));
+        let (mut done, mut total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+        if let Some(Ok(report)) = result {
+            // Entries were added while it ran: the last word on how many there were is the result's.
+            (done, total) = (report.entries, report.entries);
+        }
+        write_number(&mut out, done);
         out.extend_from_slice(b",\"total\":");
-        write_number(&mut out, self.total.load(Ordering::Relaxed));
+        write_number(&mut out, total);
         out.extend_from_slice(b"},\"result\":");
         match result {
             Some(Ok(report)) => write_report(&mut out, report),
@@ -170,7 +202,8 @@ mod tests {
         let start = |id| {
             let (sender, receiver) = mpsc::channel();
             let verifier = Arc::new(Held(Mutex::new(receiver)));
-            (sender, operations.start_verification(id, Moment(0), verifier))
+            let started = operations.start_verification((id, Moment(0)), None, verifier);
+            (sender, started.map(|(operation, _)| operation))
         };
         let (sender, first) = start(1);
         assert_eq!(start(2).1.unwrap_err().code, Code::VerificationRunning);
@@ -181,7 +214,7 @@ mod tests {
         let json = finished(&first);
         assert_eq!((&json["status"], &json["result"]["first_bad_seq"]), (&"succeeded".into(), &"7".into()));
         assert_eq!((first.as_of(), &json["result"]["entries"]), (Some(Seq(9)), &9.into()));
-        assert_eq!(json["progress"]["total"], 9);
+        assert_eq!(json["progress"], serde_json::json!({"done": 9, "total": 9}), "what is finished is done");
         for id in 2..=OPERATIONS_MAX as u64 + 1 {
             let (sender, operation) = start(id);
             sender.send(Err("no".into())).unwrap();
@@ -189,5 +222,24 @@ mod tests {
         }
         assert!(operations.find(1).is_none(), "the oldest made room");
         assert!(operations.find(2).is_some());
+    }
+
+    #[test]
+    fn a_verification_is_started_once_under_a_key() {
+        let operations = Operations::default();
+        let start = |id, hash, print| {
+            let (sender, receiver) = mpsc::channel();
+            sender.send(Err("no".into())).unwrap();
+            let key = Some(IdempotencyKey { hash: [hash; 16], fingerprint: [print; 16] });
+            let started = operations.start_verification((id, Moment(0)), key, Arc::new(Held(Mutex::new(receiver))));
+            started.map(|(operation, is_replayed)| {
+                finished(&operation);
+                (operation.id, is_replayed)
+            })
+        };
+        assert_eq!(start(1, 1, 1).unwrap(), (1, false));
+        assert_eq!(start(2, 1, 1).unwrap(), (1, true));
+        assert_eq!(start(3, 1, 2).unwrap_err().code, Code::KeyReused);
+        assert_eq!(start(4, 2, 1).unwrap(), (4, false));
     }
 }

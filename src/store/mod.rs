@@ -13,6 +13,7 @@ mod chain;
 mod checkpoint;
 mod facts;
 mod filter;
+mod held;
 mod history;
 mod keys;
 mod load;

@@ -1,18 +1,19 @@
 //! Opening the store, and what can go wrong with it.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 
 use super::chain::{Reader, Writer, guarded};
+use super::held::HeldFile;
 use super::history::{ResolutionCache, resolution_cache};
 use super::keys::{ChunkCache, Segments, chunk_cache, load_segments};
 use super::row::Body;
 use super::tables::FORMATS;
 use crate::config::RESOLUTION_CACHE_BYTES;
-use crate::disk::{Disk, Guarded};
+use crate::disk::{Disk, Guarded, is_want};
 
 /// Why the store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,8 @@ pub struct Store {
     pub(super) resolutions: ResolutionCache,
     /// Moves on with every checkpoint and every opening of the file: what was read before may be out of date.
     turn: AtomicU64,
+    /// A full disk did not let it open: reads are answered, writes refused. See [`HeldFile`].
+    is_held: AtomicBool,
 }
 
 impl StoreError {
@@ -62,6 +65,16 @@ impl StoreError {
     #[must_use]
     pub fn wants_rebuild(&self) -> bool {
         matches!(self, StoreError::Corrupt { .. } | StoreError::Format { .. })
+    }
+
+    /// Whether something has run out that may come back: space, above all.
+    #[must_use]
+    pub fn is_want(&self) -> bool {
+        match self {
+            StoreError::Io(error) => is_want(error),
+            StoreError::Redb(error) => matches!(error.as_ref(), redb::Error::Io(error) if is_want(error)),
+            StoreError::Corrupt { .. } | StoreError::Format { .. } => false,
+        }
     }
 
     fn file(what: impl Into<String>) -> StoreError {
@@ -73,6 +86,8 @@ impl Store {
     /// Opens `name`, or creates it when it is missing or empty. `cache_bytes` bounds the memory of
     /// redb's cache and of the verified key chunks together (filters come on top: 12 bits a key).
     ///
+    /// On a full disk that does not let it open, it is opened over an overlay and [`Store::is_held`].
+    ///
     /// # Errors
     /// [`StoreError::wants_rebuild`] when the file is damaged or of another format; else the disk's or redb's.
     pub fn open(disk: &dyn Disk, name: &str, cache_bytes: usize) -> Result<Store, StoreError> {
@@ -81,12 +96,40 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (disk.create(name, 0)?, true),
             Err(error) => return Err(error.into()),
         };
-        let store = Store::open_file(file, cache_bytes)?;
+        let is_new = file.len()? == 0;
+        let store = match Store::open_file(file, cache_bytes) {
+            Err(error) if error.is_want() => {
+                tracing::warn!(%error, "the disk is full: the store is held as it is, for reading");
+                if is_new {
+                    // Half made, it would be taken for a damaged one.
+                    disk.remove(name)?;
+                    return Store::hold(Box::new(redb::backends::InMemoryBackend::new()), cache_bytes);
+                }
+                return Store::hold(disk.open_frozen(name)?, cache_bytes);
+            }
+            opened => opened?,
+        };
         if is_made {
             // redb never syncs the folder.
             disk.sync_dir()?;
         }
         Ok(store)
+    }
+
+    /// Opens a file whose changes are in memory, and from then on refuses to change it.
+    fn hold(overlay: Box<dyn StorageBackend>, cache_bytes: usize) -> Result<Store, StoreError> {
+        let is_held = Arc::new(AtomicBool::new(false));
+        let file = HeldFile::over(overlay, &is_held);
+        let mut store = Store::open_file(Box::new(file), cache_bytes)?;
+        is_held.store(true, Ordering::Release);
+        store.is_held = AtomicBool::new(true);
+        Ok(store)
+    }
+
+    /// Whether it can only be read, because the disk was full when it was opened.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
     }
 
     /// Opens a file whatever it lies on.
@@ -113,6 +156,7 @@ impl Store {
             chunks: chunk_cache(chunk_bytes as u64),
             resolutions: resolution_cache(RESOLUTION_CACHE_BYTES),
             turn: AtomicU64::new(0),
+            is_held: AtomicBool::new(false),
         })
     }
 
@@ -127,6 +171,7 @@ impl Store {
         // First the old one lets go of the file: two of them must never write.
         drop(old);
         let again = Store::open(disk, name, cache_bytes)?;
+        self.is_held.store(again.is_held(), Ordering::Release);
         *db = again.db.into_inner().unwrap_or_else(PoisonError::into_inner);
         let segments = again.segments.into_inner().unwrap_or_else(PoisonError::into_inner);
         *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;

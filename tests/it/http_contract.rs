@@ -221,8 +221,12 @@ async fn the_rest_of_the_routes_answer() {
     assert_eq!((close.brief().as_str(), &close.json()["closed_through"]), ("200", &json!("2020-01-31")));
     let reopen = r#"{"through":"2020-01-31","reason":"late voucher"}"#;
     assert_eq!(server.post("/v1/periods/reopen", "o", reopen).await.json()["closed_through"], json!(null));
-    let started = server.send("POST", "/v1/verifications", &[], "").await;
+    let under_key = [("idempotency-key", "v")];
+    let started = server.send("POST", "/v1/verifications", &under_key, "").await;
     assert_eq!(started.brief(), "202");
+    let again = server.send("POST", "/v1/verifications", &under_key, "").await;
+    assert_eq!((again.brief().as_str(), again.header("idempotent-replayed")), ("202", "true"));
+    assert_eq!(again.header("location"), started.header("location"));
     let path = started.header("location").to_owned();
     while server.get(&path).await.json()["status"] == "running" {
         tokio::task::yield_now().await;
@@ -232,6 +236,10 @@ async fn the_rest_of_the_routes_answer() {
     assert_eq!(server.get("/v1/entries/je_0000000099999").await.brief(), "404 entry_not_found");
     server.edge.drain();
     assert_eq!(server.get("/readyz").await.brief(), "503");
+    server.engine().shut_down();
+    let metrics = server.get("/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.body);
+    assert!(text.contains("munim_journal_durable_seq") && !text.contains("munim_journal_trouble{"), "it is a drain");
 }
 
 #[tokio::test]

@@ -108,8 +108,12 @@ async fn every_route_about_the_books_refuses_whoever_has_no_good_key() {
     let (server, admin) = with_admin().await;
     let narrow =
         token_of(&make(&server, &admin, json!({"name": "n", "role": "admin", "scopes": ["get_status"]})).await);
-    let expired = json!({"name": "e", "role": "admin", "expires_at": "2020-01-01T00:00:00Z"});
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_millis(300);
+    let expired = json!({"name": "e", "role": "admin", "expires_at": soon.to_string()});
     let expired = token_of(&make(&server, &admin, expired).await);
+    while get(&server, &expired, "/v1/status").await.status == 200 {
+        tokio::task::yield_now().await;
+    }
     let gone = make(&server, &admin, json!({"name": "g", "role": "admin"})).await;
     assert_eq!(post(&server, &admin, &path_of(&gone, "/revoke"), "", String::new()).await.brief(), "200");
     let revoked = token_of(&gone);
@@ -244,10 +248,10 @@ async fn making_a_key_again_under_one_idempotency_key_gives_the_same_bytes() {
 async fn nobody_gives_away_rights_that_he_has_not() {
     let (server, admin) = with_admin().await;
     let terms = json!({"name": "clerk", "role": "admin", "scopes": ["api_keys:write", "accounts:read"],
-        "amount_limit": "1000", "expires_at": "2100-01-01T00:00:00Z"});
+        "amount_limit": "1000", "expires_at": "2100-01-01T00:00:00Z", "rate_per_s": 500, "burst": 500});
     let clerk = token_of(&make(&server, &admin, terms).await);
     let within = json!({"name": "x", "role": "auditor", "scopes": ["accounts:read"], "amount_limit": "1000",
-        "expires_at": "2099-01-01T00:00:00Z"});
+        "expires_at": "2099-01-01T00:00:00Z", "rate_per_s": 500, "burst": 10, "concurrency": 9});
     let with = |name: &str, value: Value| {
         let mut terms = within.clone();
         terms[name] = value;
@@ -260,6 +264,11 @@ async fn nobody_gives_away_rights_that_he_has_not() {
         (with("amount_limit", json!("1001")), "Your key lacks `amount_limit`."),
         (with("amount_limit", Value::Null), "Your key lacks `amount_limit`."),
         (with("expires_at", Value::Null), "Your key lacks `expires_at`."),
+        (with("expires_at", json!("2020-01-01T00:00:00Z")), "422 validation_failed"),
+        (with("rate_per_s", Value::Null), "Your key lacks `rate_per_s`."),
+        (with("rate_per_s", json!(501)), "Your key lacks `rate_per_s`."),
+        (with("burst", json!(501)), "Your key lacks `burst`."),
+        (with("concurrency", Value::Null), "201"),
     ] {
         let said = post(&server, &clerk, "/v1/api_keys", "", terms.to_string()).await;
         let found = if said.status == 403 { said.json()["detail"].as_str().unwrap().to_owned() } else { said.brief() };

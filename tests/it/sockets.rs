@@ -50,7 +50,7 @@ impl Drop for Process {
 /// A key of books that nobody serves; its token.
 fn make_key(data: &Path) -> String {
     let made = Command::new(MUNIM)
-        .args(["keys", "create", "--name", "early", "--role", "officer", "--data"])
+        .args(["keys", "create", "--name", "early", "--role", "officer", "--new-books", "--data"])
         .arg(data)
         .env("RUNTIME_DIRECTORY", data.parent().expect("the folder has a parent"))
         .output()
@@ -147,6 +147,26 @@ fn a_certificate_of_its_own_is_made_once_and_plain_http_is_not_answered() {
 fn munim(args: &[&str]) -> (Option<i32>, String) {
     let out = Command::new(MUNIM).args(args).stdin(Stdio::null()).output().unwrap();
     (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+#[test]
+fn what_cannot_run_leaves_no_folder_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (status, said) = munim(&["serve", "--data", &path("data"), "--listen", &address]);
+    assert!(status == Some(3) && said.contains("could not listen"), "{status:?} {said}");
+    assert!(!folder.path().join("data").exists());
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    for data in ["mistyped", "empty"] {
+        for ask in [&["create", "--name", "x", "--role", "admin"][..], &["revoke", "key_0000000000001"]] {
+            let (status, said) = munim(&[&["keys"], ask, &["--data", &path(data)]].concat());
+            assert!(status == Some(3) && said.contains("there are no books in"), "{status:?} {said}");
+        }
+    }
+    assert!(!folder.path().join("mistyped").exists());
+    assert_eq!(std::fs::read_dir(folder.path().join("empty")).unwrap().count(), 0);
 }
 
 #[test]

@@ -119,6 +119,7 @@ struct World {
     fault: Option<Fault>,
     failing_read: Option<u64>,
     is_full: bool,
+    is_store_full: bool,
     tally: Tally,
     /// The file that is being used, `None` for the folder.
     touching: Option<u64>,
@@ -175,6 +176,7 @@ impl SimDisk {
             fault: None,
             failing_read: None,
             is_full: false,
+            is_store_full: false,
             tally: Tally::default(),
             touching: None,
             struck: Vec::new(),
@@ -241,6 +243,11 @@ impl SimDisk {
     /// Whether new space is refused: reservations and new files.
     pub fn set_full(&self, is_full: bool) {
         self.world().is_full = is_full;
+    }
+
+    /// Whether the store finds no space for anything at all, as redb does on a disk without a free block.
+    pub fn set_store_full(&self, is_full: bool) {
+        self.world().is_store_full = is_full;
     }
 
     /// The power goes (if it has not) and comes back: the folder is what was durable, and by luck more.
@@ -333,6 +340,12 @@ impl World {
     fn strike(&mut self) {
         let name = self.names.iter().find(|(_, id)| Some(**id) == self.touching).map(|(name, _)| name.clone());
         self.struck.push(name.unwrap_or_default());
+    }
+
+    /// See [`SimDisk::set_store_full`].
+    fn check_space(&self, id: u64) -> io::Result<()> {
+        let is_store = self.names.get("store.redb") == Some(&id);
+        if self.is_store_full && is_store { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     /// For operations that can only happen or not.
@@ -564,17 +577,20 @@ impl StorageBackend for SimBackend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.with(|world, id| match world.begin() {
-            Verdict::Go | Verdict::LoseSync => {
-                file(world, id).write(offset, data);
-                Ok(())
-            }
-            Verdict::Fail(error) => Err(error),
-            Verdict::Short => {
-                let sectors = (data.len() / SECTOR) as u64;
-                let kept = world.dice.below(sectors + 1) as usize * SECTOR;
-                file(world, id).write(offset, &data[..kept]);
-                Err(io::Error::other("short write"))
+        self.with(|world, id| {
+            world.check_space(id)?;
+            match world.begin() {
+                Verdict::Go | Verdict::LoseSync => {
+                    file(world, id).write(offset, data);
+                    Ok(())
+                }
+                Verdict::Fail(error) => Err(error),
+                Verdict::Short => {
+                    let sectors = (data.len() / SECTOR) as u64;
+                    let kept = world.dice.below(sectors + 1) as usize * SECTOR;
+                    file(world, id).write(offset, &data[..kept]);
+                    Err(io::Error::other("short write"))
+                }
             }
         })
     }

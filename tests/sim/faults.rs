@@ -5,10 +5,11 @@
 //!    again, and a restart keeps everything that was acknowledged.
 //! 2. A fault in the store alone never stops writes, and when it was a passing one, checkpoints and
 //!    old keys work again without a restart.
-//! 3. A full disk refuses at a segment's end, and resumes by itself.
+//! 3. A full disk refuses at a segment's end, and resumes by itself; a store that it does not let open is read.
 //!
 //! By default every some n; `MUNIM_FAULTS=all` sweeps every n.
 
+use munim::disk::Disk;
 use munim::engine::command::Origin;
 use munim::engine::history::Reach;
 use munim::engine::submit::NotYet;
@@ -231,4 +232,57 @@ fn a_full_disk_refuses_at_a_segments_end_and_resumes_by_itself() {
     drop(core);
     run.crash();
     run.open();
+}
+
+/// Accounts under keys, and the segments that they end.
+fn play_on_full_store(run: &mut Run) {
+    for step in 0..12_u8 {
+        assert!(run.submit(&tiny_account(), Some((step, 1)), false));
+        run.write();
+        if let Some(live) = &mut run.live {
+            live.maintenance.step();
+        }
+    }
+    assert!(run.flush());
+}
+
+#[test]
+fn a_store_that_finds_no_space_is_held_for_reading_and_goes_on_when_there_is_some() {
+    for is_new in [false, true] {
+        let mut run = new_run();
+        run.options.journal.segment_bytes = 2_000;
+        run.open();
+        play_on_full_store(&mut run);
+        if !is_new {
+            run.table();
+            run.checkpoint();
+        }
+        play_on_full_store(&mut run);
+        run.crash();
+        if is_new {
+            run.disk.remove("store.redb").expect("there is one");
+        }
+        run.disk.set_store_full(true);
+        run.open();
+        let core = run.core();
+        assert!(core.store().is_held(), "redb has something to write after a crash");
+        run.compare_all(&core);
+        // A repeated key is known, wherever it is, and what is new goes on.
+        assert!(run.submit(&tiny_account(), Some((3, 1)), false));
+        assert!(run.submit(&tiny_account(), Some((200, 1)), false));
+        assert!(run.flush());
+        assert!(core.table_rolled().is_err(), "a table has no place");
+        assert!(!core.checkpoint_now(), "nor has a checkpoint");
+        run.compare_all(&core);
+        run.disk.set_store_full(false);
+        while core.table_rolled().expect("there is room") {}
+        assert!(core.checkpoint_now() && !core.store().is_held());
+        assert!(run.submit(&tiny_account(), Some((3, 1)), false), "it was in a segment whose table had to wait");
+        run.compare_all(&core);
+        drop(core);
+        run.crash();
+        run.open();
+        let core = run.core();
+        run.compare_all(&core);
+    }
 }

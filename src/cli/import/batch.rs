@@ -4,8 +4,8 @@
 //! twice. Three things stand behind it, each enough for its time:
 //! 1. Batches are cut by the file's content alone, and a batch's key is made of the file's hash, its
 //!    first row and its body: a second run gets the stored answers.
-//! 2. Every row has an external id, its own or one derived from the file's hash and its place: after the
-//!    keys have expired the books still refuse it as `external_id_exists`.
+//! 2. Every row has an external id, its own or one made of what it says: after the keys have expired, or
+//!    in a file that has grown meanwhile, the books still refuse it as `external_id_exists`.
 //! 3. Such a refusal counts as done only if the books hold the same thing under that id (see `present`).
 
 use bytes::Bytes;
@@ -52,6 +52,8 @@ pub struct Outcome {
     pub replayed: u64,
     /// In the books already under their external id.
     pub present: u64,
+    /// Those of them whose id was made of what they say.
+    pub present_by_content: u64,
     /// Refused, in order of the file.
     pub rejected: Vec<Rejected>,
 }
@@ -150,8 +152,11 @@ impl Poster<'_> {
                 outcome.rejected.push(rejected(row, &code, &detail));
                 continue;
             }
-            match self.books.difference(self.client, self.kind, &row, &self.file_hash)? {
-                None => outcome.present += 1,
+            match self.books.difference(self.client, self.kind, &row)? {
+                None => {
+                    outcome.present += 1;
+                    outcome.present_by_content += u64::from(row.is_id_made);
+                }
                 Some(difference) => outcome.rejected.push(rejected(row, &code, &difference)),
             }
         }

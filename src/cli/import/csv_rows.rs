@@ -5,7 +5,8 @@ use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
 use super::fields::{ItemKind, METADATA_PREFIX, REJECTED_PREFIX, Shape};
-use super::row::{FileError, Malformed, Rejected, Row, Source, derived_external_id, shown, write_cell, write_text};
+use super::row::{FileError, Malformed, Rejected, Row, Source, shown, write_cell, write_text};
+use super::row_ids::RowIds;
 use super::source::ROW_BYTES_MAX;
 
 /// Bytes that the `csv` reader takes from us at once.
@@ -52,7 +53,7 @@ pub struct CsvRows<R> {
     record: csv::ByteRecord,
     left: Rc<Cell<usize>>,
     number: u64,
-    file_hash: blake3::Hash,
+    ids: RowIds,
 }
 
 impl<R: Read> CsvRows<R> {
@@ -60,11 +61,7 @@ impl<R: Read> CsvRows<R> {
     ///
     /// # Errors
     /// Unreadable, empty, unknown or missing columns, or of no recognisable kind.
-    pub fn open(
-        source: BufReader<R>,
-        kind: Option<ItemKind>,
-        file_hash: blake3::Hash,
-    ) -> Result<CsvRows<R>, FileError> {
+    pub fn open(source: BufReader<R>, kind: Option<ItemKind>, ids: RowIds) -> Result<CsvRows<R>, FileError> {
         let left = Rc::new(Cell::new(ROW_BYTES_MAX));
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
@@ -89,7 +86,7 @@ impl<R: Read> CsvRows<R> {
             ))
         })?;
         let columns = columns(kind, &header)?;
-        Ok(CsvRows { kind, header, columns, reader, record, left, number: 1, file_hash })
+        Ok(CsvRows { kind, header, columns, reader, record, left, number: 1, ids })
     }
 
     /// The next row.
@@ -102,11 +99,14 @@ impl<R: Read> CsvRows<R> {
         if !self.reader.read_byte_record(&mut self.record).map_err(|error| broken(error, self.number))? {
             return Ok(None);
         }
-        Ok(Some(self.row().map_err(|(code, detail)| Rejected {
+        let own_id = self.own_id();
+        let is_id_made = own_id.is_none();
+        let external_id = own_id.unwrap_or_else(|| Some(self.made_id()));
+        Ok(Some(self.row(external_id.as_deref(), is_id_made).map_err(|(code, detail)| Rejected {
             number: self.number,
             code: code.to_owned(),
             detail,
-            external_id: self.external_id(),
+            external_id,
             source: self.source(),
         })))
     }
@@ -115,17 +115,26 @@ impl<R: Read> CsvRows<R> {
         Source::Csv(self.record.iter().map(<[u8]>::to_vec).collect())
     }
 
-    /// The row's own external id, else the derived one; `None` when its own is not text.
-    fn external_id(&self) -> Option<String> {
+    /// The row's own external id; `None` when it has none, `Some(None)` when it is not text.
+    fn own_id(&self) -> Option<Option<String>> {
         let place = self.columns.iter().position(|column| matches!(column, Column::Field("external_id", _)));
         let own = place.and_then(|place| self.record.get(place)).filter(|cell| !cell.is_empty());
-        match own {
-            Some(cell) => std::str::from_utf8(cell).ok().map(str::to_owned),
-            None => Some(derived_external_id(&self.file_hash, self.number)),
-        }
+        own.map(|cell| std::str::from_utf8(cell).ok().map(str::to_owned))
     }
 
-    fn row(&self) -> Result<Row, Malformed> {
+    /// An id of what the row says, also of a malformed one: it is its own when it comes back corrected.
+    fn made_id(&mut self) -> String {
+        let columns = self.header.iter().map(Some).chain(std::iter::repeat(None));
+        let says = |(name, cell): &(Option<&String>, &[u8])| {
+            !cell.is_empty() && !name.is_some_and(|name| name.starts_with(REJECTED_PREFIX))
+        };
+        let cells = columns.zip(&self.record).filter(says);
+        let mut fields: Vec<(&str, &[u8])> =
+            cells.map(|(name, cell)| (name.map_or("", String::as_str), cell)).collect();
+        self.ids.next(Some(self.kind), &mut fields)
+    }
+
+    fn row(&self, external_id: Option<&str>, is_id_made: bool) -> Result<Row, Malformed> {
         if self.record.len() != self.columns.len() {
             let (got, wanted) = (self.record.len(), self.columns.len());
             return Err(("wrong_column_count", format!("{got} cells under a header of {wanted}")));
@@ -148,8 +157,8 @@ impl<R: Read> CsvRows<R> {
                 return Err(("field_missing", format!("{} is empty", field.name)));
             }
         }
-        let external_id = self.external_id().ok_or(("not_utf8", "external_id is not UTF-8".to_owned()))?;
-        write_cell(&mut item, "external_id", Shape::Text, &external_id)?;
+        let external_id = external_id.ok_or(("not_utf8", "external_id is not UTF-8".to_owned()))?;
+        write_cell(&mut item, "external_id", Shape::Text, external_id)?;
         if metadata.len() > 1 {
             item.push(b',');
             write_text(&mut item, "metadata");
@@ -158,7 +167,8 @@ impl<R: Read> CsvRows<R> {
             item.push(b'}');
         }
         item.push(b'}');
-        Ok(Row { number: self.number, item, external_id, source: self.source() })
+        let external_id = external_id.to_owned();
+        Ok(Row { number: self.number, item, external_id, is_id_made, source: self.source() })
     }
 }
 

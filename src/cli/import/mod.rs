@@ -2,7 +2,8 @@
 //!
 //! Promise: running it twice posts nothing twice, an interrupted run goes on where it was by running it
 //! again, and every row that is not in the books afterwards stands in a file of rejected rows with its
-//! reason. Memory is bounded by one batch.
+//! reason. A file that has grown posts only what is new. Memory is bounded by one batch, and by the ids of
+//! rows that bring none (see [`row_ids`]).
 //!
 //! A refusal of the books is an answer too: while the keys live, the same file gets the same refusals.
 //! Rows that may go through now (the account was opened, the money arrived) are imported from the file
@@ -23,6 +24,7 @@ mod ndjson_rows;
 mod present;
 pub mod rejects;
 pub mod row;
+mod row_ids;
 pub mod source;
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -59,6 +61,10 @@ pub struct ImportArgs {
     /// The files hold transfers.
     #[arg(long)]
     pub transfers: bool,
+    /// Name of these files' series. Rows without an external_id that say the same as rows imported before
+    /// in the same series count as those rows, and are not posted again; in another series they are new.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub series: String,
     /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,
@@ -81,8 +87,10 @@ pub struct FileSummary {
     pub rows: u64,
     /// Rows that this run posted.
     pub posted: u64,
-    /// Rows that were in the books already: from an earlier run of the same file.
+    /// Rows that were in the books already: from an earlier run.
     pub already_there: u64,
+    /// Those of them that have no external id and say the same as a row imported before.
+    pub already_there_by_content: u64,
     /// Rows that are not in the books.
     pub rejected: u64,
     /// Where the rejected rows are, if there are any.
@@ -112,19 +120,20 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    /// Status for the shell: 1 the file is bad, 2 wrong use, 3 could not run.
+    /// Status for the shell: 2 wrong use, which a file of another kind is too; 3 could not run.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            ImportError::File(FileError::Broken(_)) => 1,
-            ImportError::Batch(BatchError::Client(ClientError::Usage(_))) => 2,
+            ImportError::File(FileError::Broken(_)) | ImportError::Batch(BatchError::Client(ClientError::Usage(_))) => {
+                2
+            }
             _ => 3,
         }
     }
 }
 
 /// Imports all files; returns the status for the shell: 0 all rows are in the books, 1 some were
-/// rejected or a file is broken, 2 wrong use, 3 the server cannot be reached or a file cannot be read.
+/// rejected, 2 wrong use or a file that is none to import, 3 the server cannot be reached or a file cannot be read.
 ///
 /// # Errors
 /// Only those of writing to `out` and `log`.
@@ -154,8 +163,17 @@ fn run_with(args: &ImportArgs, patience: Patience, out: &mut dyn Write, log: &mu
     let mut status = 0;
     let mut summaries = Vec::new();
     for path in &args.files {
-        let (summary, failure) = import_file(&mut client, path, kind);
+        let (summary, failure) = import_file(&mut client, path, kind, &args.series);
         status = status.max(u8::from(summary.rejected > 0));
+        if summary.already_there_by_content > 0 {
+            let rows = summary.already_there_by_content;
+            let name = path.display();
+            writeln!(
+                log,
+                "munim import: {name}: {rows} rows without an external_id say the same as rows imported before and \
+                 were not posted again; if they are meant anew, import them with --series NAME"
+            )?;
+        }
         if !args.json {
             write_summary(out, &summary)?;
         }
@@ -179,7 +197,7 @@ fn cause(error: &ImportError) -> String {
 }
 
 fn write_summary(out: &mut dyn Write, summary: &FileSummary) -> io::Result<()> {
-    let FileSummary { file, kind, rows, posted, already_there, rejected, rejected_file } = summary;
+    let FileSummary { file, kind, rows, posted, already_there, rejected, rejected_file, .. } = summary;
     write!(out, "{file}: {rows} {kind}: {posted} posted, {already_there} already there, {rejected} rejected")?;
     match rejected_file {
         Some(path) => writeln!(out, ", see {path}"),
@@ -188,25 +206,30 @@ fn write_summary(out: &mut dyn Write, summary: &FileSummary) -> io::Result<()> {
 }
 
 /// Imports one file. The summary says how far it came, also when it failed.
-fn import_file(client: &mut Client, path: &Path, kind: Option<ItemKind>) -> (FileSummary, Option<ImportError>) {
+fn import_file(
+    client: &mut Client,
+    path: &Path,
+    kind: Option<ItemKind>,
+    series: &str,
+) -> (FileSummary, Option<ImportError>) {
     let mut summary = FileSummary { file: path.display().to_string(), ..FileSummary::default() };
     let failure = survey(path, kind)
         .map_err(ImportError::from)
-        .and_then(|mut surveyed| post_file(client, path, &mut surveyed, &mut summary))
+        .and_then(|mut surveyed| post_file(client, (path, series), &mut surveyed, &mut summary))
         .err();
     (summary, failure)
 }
 
 fn post_file(
     client: &mut Client,
-    path: &Path,
+    (path, series): (&Path, &str),
     surveyed: &mut Surveyed,
     summary: &mut FileSummary,
 ) -> Result<(), ImportError> {
     let Surveyed { file, hash, rows: row_count, kind } = surveyed;
     summary.kind = kind.collection();
     summary.rows = *row_count;
-    let mut rows = Rows::open(&*file, Some(*kind), *hash)?;
+    let mut rows = Rows::open(&*file, Some(*kind), series)?;
     let mut rejects = RejectedFile::new(path, rows.format, rows.header());
     let mut books = Books::default();
     let mut poster = Poster { client, books: &mut books, kind: *kind, file_hash: *hash };
@@ -220,6 +243,7 @@ fn post_file(
                 outcome.rejected.extend(answered.rejected);
                 summary.posted += answered.posted;
                 summary.already_there += answered.replayed + answered.present;
+                summary.already_there_by_content += answered.present_by_content;
                 None
             }
             Err(error) => Some(error),

@@ -11,7 +11,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::fields::{ItemKind, REJECTED_PREFIX, Shape};
-use super::row::{FileError, Malformed, Rejected, Row, Source, derived_external_id, shown, write_text};
+use super::row::{FileError, Malformed, Rejected, Row, Source, shown, write_text};
+use super::row_ids::RowIds;
 use super::source::ROW_BYTES_MAX;
 
 /// The rows of an NDJSON file.
@@ -21,7 +22,7 @@ pub struct NdjsonRows<R> {
     source: BufReader<R>,
     line: Vec<u8>,
     number: u64,
-    file_hash: blake3::Hash,
+    ids: RowIds,
 }
 
 enum Line {
@@ -32,8 +33,8 @@ enum Line {
 
 impl<R: Read> NdjsonRows<R> {
     /// Starts at the first line.
-    pub fn open(source: BufReader<R>, kind: Option<ItemKind>, file_hash: blake3::Hash) -> NdjsonRows<R> {
-        NdjsonRows { kind, source, line: Vec::new(), number: 0, file_hash }
+    pub fn open(source: BufReader<R>, kind: Option<ItemKind>, ids: RowIds) -> NdjsonRows<R> {
+        NdjsonRows { kind, source, line: Vec::new(), number: 0, ids }
     }
 
     /// The next row.
@@ -120,13 +121,22 @@ impl<R: Read> NdjsonRows<R> {
                 return Err(("field_missing", format!("{} is missing", field.name)));
             }
         }
-        let external_id = external_id.unwrap_or_else(|| derived_external_id(&self.file_hash, self.number));
+        let is_id_made = external_id.is_none();
+        let external_id = external_id.unwrap_or_else(|| {
+            let says = |(name, value): &&(String, &RawValue)| {
+                !name.starts_with(REJECTED_PREFIX) && name != "external_id" && value.get() != "null"
+            };
+            let said = object.0.iter().filter(says);
+            let mut fields: Vec<(&str, &[u8])> =
+                said.map(|(name, value)| (name.as_str(), value.get().as_bytes())).collect();
+            self.ids.next(Some(kind), &mut fields)
+        });
         let mut quoted = Vec::new();
         write_text(&mut quoted, &external_id);
         write_raw(&mut item, "external_id", &String::from_utf8_lossy(&quoted));
         item.push(b'}');
         self.kind = Some(kind);
-        Ok(Row { number: self.number, item, external_id, source: Source::Json(self.line.clone()) })
+        Ok(Row { number: self.number, item, external_id, is_id_made, source: Source::Json(self.line.clone()) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether the books already hold what a row says, when they refuse its external id as taken.
 //!
-//! An id derived from the file needs no look: nobody else makes it. An id of the caller's may have been
+//! An id made of what the row says needs no look: the same id is the same row. An id of the caller's may have been
 //! used for something else, and that must not be reported as done: every field that the row states is
 //! compared with what the server answers under that id. One small request a row, only in this case.
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::batch::BatchError;
 use super::client::{Call, Client};
 use super::fields::ItemKind;
-use super::row::{Row, derived_external_id};
+use super::row::Row;
 
 /// Accounts remembered by name; beyond that it starts anew, so that memory stays bounded.
 const ACCOUNT_IDS_MAX: usize = 100_000;
@@ -30,14 +30,8 @@ impl Books {
     ///
     /// # Errors
     /// The server does not answer.
-    pub fn difference(
-        &mut self,
-        client: &mut Client,
-        kind: ItemKind,
-        row: &Row,
-        file_hash: &blake3::Hash,
-    ) -> Result<Option<String>, BatchError> {
-        if row.external_id == derived_external_id(file_hash, row.number) {
+    pub fn difference(&mut self, client: &mut Client, kind: ItemKind, row: &Row) -> Result<Option<String>, BatchError> {
+        if row.is_id_made {
             return Ok(None);
         }
         let Some(held) = get(client, kind.collection(), &format!("ext:{}", row.external_id))? else {

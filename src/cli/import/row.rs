@@ -11,6 +11,8 @@ pub struct Row {
     pub item: Vec<u8>,
     /// The id under which it is unique for ever.
     pub external_id: String,
+    /// Whether that id was made here, of what the row says.
+    pub is_id_made: bool,
     /// As it stood in the file: for the file of rejected rows.
     pub source: Source,
 }
@@ -63,14 +65,6 @@ pub enum FileError {
     /// Its header or its quoting is broken; the text says where.
     #[error("{0}")]
     Broken(String),
-}
-
-/// The id of a row that brings none: the file's content and the row's place in it. The same file
-/// posts nothing twice, however long ago it was imported; another file is another intention, also
-/// where single rows are equal.
-#[must_use]
-pub fn derived_external_id(file_hash: &blake3::Hash, number: u64) -> String {
-    format!("imp-{}-{number}", &file_hash.to_hex()[..24])
 }
 
 /// Appends `"name":value` for a CSV cell of a known shape.

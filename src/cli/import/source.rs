@@ -12,6 +12,7 @@ use super::csv_rows::CsvRows;
 use super::fields::ItemKind;
 use super::ndjson_rows::NdjsonRows;
 use super::row::{FileError, Rejected, Row};
+use super::row_ids::RowIds;
 
 /// Bytes of one row, quotes and separators included. The server takes single bodies of 64 KiB.
 pub const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -40,11 +41,12 @@ enum RowReader<R> {
 }
 
 impl<R: Read> Rows<R> {
-    /// Recognises the format and, unless it is given, the kind.
+    /// Recognises the format and, unless it is given, the kind. `series` goes into the ids of rows that
+    /// bring none, see [`RowIds`].
     ///
     /// # Errors
     /// The file cannot be read, or its encoding or header is broken.
-    pub fn open(source: R, kind: Option<ItemKind>, file_hash: blake3::Hash) -> Result<Rows<R>, FileError> {
+    pub fn open(source: R, kind: Option<ItemKind>, series: &str) -> Result<Rows<R>, FileError> {
         let mut source = BufReader::with_capacity(READ_BUFFER_BYTES, source);
         let start = source.fill_buf()?;
         if start.starts_with(&[0xFF, 0xFE]) || start.starts_with(&[0xFE, 0xFF]) {
@@ -55,10 +57,10 @@ impl<R: Read> Rows<R> {
         }
         let first = source.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace());
         if first == Some(&b'{') {
-            let reader = RowReader::Ndjson(NdjsonRows::open(source, kind, file_hash));
+            let reader = RowReader::Ndjson(NdjsonRows::open(source, kind, RowIds::new(series)));
             Ok(Rows { format: Format::Ndjson, reader })
         } else {
-            let reader = RowReader::Csv(Box::new(CsvRows::open(source, kind, file_hash)?));
+            let reader = RowReader::Csv(Box::new(CsvRows::open(source, kind, RowIds::new(series))?));
             Ok(Rows { format: Format::Csv, reader })
         }
     }
@@ -116,7 +118,8 @@ pub fn survey(path: &Path, kind: Option<ItemKind>) -> Result<Surveyed, FileError
     hasher.update_reader(&mut file)?;
     let hash = hasher.finalize();
     file.seek(SeekFrom::Start(0))?;
-    let mut rows = Rows::open(&file, kind, hash)?;
+    // Ids do not matter here: whatever the series.
+    let mut rows = Rows::open(&file, kind, "")?;
     let mut count = 0;
     while rows.next_row()?.is_some() {
         count += 1;

@@ -21,7 +21,7 @@ use crate::engine::command::{Command, NewApiKey};
 use crate::http::gateway::token::Secret;
 use crate::http::{json as bodies, render};
 
-use super::folder::FolderError;
+use super::folder::{FolderError, require_books};
 use super::import::client::{Call, Client, ClientError, Patience};
 use super::trust::TrustArgs;
 use super::{EXIT_BAD, fail};
@@ -121,6 +121,9 @@ struct CreateArgs {
     /// SHA-256 fingerprint of the client certificate without which it is no key.
     #[arg(long, value_name = "HEX")]
     certificate: Option<String>,
+    /// Make books in the folder if it has none.
+    #[arg(long, conflicts_with = "url")]
+    new_books: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -201,6 +204,9 @@ impl CreateArgs {
             return self.place.post("/v1/api_keys", body);
         }
         let terms = bodies::parse_new_key(&body).map_err(|problem| refused(&problem))?;
+        if !self.new_books {
+            require_books(&self.place.data)?;
+        }
         let mut desk = Desk::open(&self.place.data)?;
         let secret = Secret::draw().map_err(KeysError::Random)?;
         let hash = desk.tokens.hash(&secret);
@@ -216,6 +222,7 @@ impl Place {
             return self.post(&format!("/v1/api_keys/{id}/rotate"), body.into_bytes());
         }
         let number = number_of(id)?;
+        require_books(&self.data)?;
         let mut desk = Desk::open(&self.data)?;
         let secret = Secret::draw().map_err(KeysError::Random)?;
         let hash = desk.tokens.hash(&secret);
@@ -228,6 +235,7 @@ impl Place {
             return self.post(&format!("/v1/api_keys/{id}/revoke"), b"{}".to_vec());
         }
         let number = number_of(id)?;
+        require_books(&self.data)?;
         let key = Desk::open(&self.data)?.submit(&Command::RevokeApiKey { number })?;
         Ok(shown(&key, None))
     }

@@ -98,6 +98,16 @@ impl Caller {
         if key.terms.expires_at.is_some_and(|own| terms.expires_at.is_none_or(|given| given > own)) {
             return Err(lacks("expires_at"));
         }
+        let (own, given) = (key.terms.limits, terms.limits);
+        let limits = [
+            ("rate_per_s", own.rate_per_s, given.rate_per_s),
+            ("burst", own.burst, given.burst),
+            ("concurrency", own.concurrency, given.concurrency),
+        ];
+        // 0 is the server's own limit, which says nothing of a key's.
+        if let Some((name, ..)) = limits.iter().find(|(_, own, given)| *own > 0 && (*given == 0 || given > own)) {
+            return Err(lacks(name));
+        }
         Ok(())
     }
 }

@@ -42,8 +42,9 @@ pub enum Verdict {
     Admitted { remaining: u32, full_after: Duration },
     /// Refused for the rate; let in after so long.
     TooFast(Duration),
-    /// Refused for the number of requests in flight.
-    TooMany,
+    /// Refused for the number of requests in flight; by the rate so many would be let in, and the burst be
+    /// whole after so long.
+    TooMany { remaining: u32, full_after: Duration },
 }
 
 impl Bucket {
@@ -51,10 +52,9 @@ impl Bucket {
     fn enter(&self, now_ns: u64, limit: &RateLimit) -> Verdict {
         if self.in_flight.fetch_add(1, Ordering::AcqRel) >= limit.concurrency {
             self.leave();
-            return Verdict::TooMany;
+            return self.too_many(now_ns, limit);
         }
-        let step_ns = 1_000_000_000 / u64::from(limit.rate_per_s.max(1));
-        let burst_ns = step_ns * u64::from(limit.burst.max(1));
+        let (step_ns, burst_ns) = spans(limit);
         let mut tat = self.tat_ns.load(Ordering::Relaxed);
         loop {
             let ahead_ns = tat.max(now_ns) + step_ns - now_ns;
@@ -72,9 +72,22 @@ impl Bucket {
         }
     }
 
+    fn too_many(&self, now_ns: u64, limit: &RateLimit) -> Verdict {
+        let (step_ns, burst_ns) = spans(limit);
+        let ahead_ns = self.tat_ns.load(Ordering::Relaxed).saturating_sub(now_ns);
+        let remaining = u32::try_from(burst_ns.saturating_sub(ahead_ns) / step_ns).unwrap_or(u32::MAX);
+        Verdict::TooMany { remaining, full_after: Duration::from_nanos(ahead_ns) }
+    }
+
     fn leave(&self) {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Nanoseconds between two requests of the rate, and of a whole burst.
+fn spans(limit: &RateLimit) -> (u64, u64) {
+    let step_ns = 1_000_000_000 / u64::from(limit.rate_per_s.max(1));
+    (step_ns, step_ns * u64::from(limit.burst.max(1)))
 }
 
 /// A request that was let in: its buckets count it until this is dropped.
@@ -181,7 +194,8 @@ impl Limits {
             refuse_unless_admitted(bucket.enter(now_ns, &self.per_address), "This address")?;
         }
         let key = self.bucket(owner);
-        match refuse_unless_admitted(key.enter(now_ns, limit), "This key") {
+        let verdict = key.enter(now_ns, limit);
+        match refuse_unless_admitted(verdict, "This key") {
             Ok((remaining, full_after)) => {
                 let in_flight = key.in_flight.load(Ordering::Relaxed);
                 let standing = Standing {
@@ -196,9 +210,18 @@ impl Limits {
                 if let Some(bucket) = &address {
                     bucket.leave();
                 }
-                let full_after_s = problem.retry_after_s.unwrap_or_default();
+                let (remaining, full_after_s) = match verdict {
+                    Verdict::TooMany { remaining, full_after } => {
+                        let is_whole = full_after.is_zero();
+                        (
+                            remaining,
+                            if is_whole { 0 } else { u32::try_from(seconds_up(full_after)).unwrap_or(u32::MAX) },
+                        )
+                    }
+                    _ => (0, problem.retry_after_s.unwrap_or_default()),
+                };
                 let free = limit.concurrency.saturating_sub(key.in_flight.load(Ordering::Relaxed));
-                problem.standing = Some(Standing { limit: *limit, remaining: 0, full_after_s, free });
+                problem.standing = Some(Standing { limit: *limit, remaining, full_after_s, free });
                 Err(problem)
             }
         }
@@ -255,7 +278,7 @@ fn refuse_unless_admitted(verdict: Verdict, who: &str) -> Outcome<(u32, Duration
             problem.retry_after_s = Some(u32::try_from(seconds_up(after)).unwrap_or(u32::MAX));
             Err(problem)
         }
-        Verdict::TooMany => {
+        Verdict::TooMany { .. } => {
             let detail = format!("{who} has too many requests in flight. Nothing was done; wait for one to end.");
             Err(Problem::new(Code::ConcurrencyLimited, detail))
         }
@@ -309,7 +332,10 @@ mod tests {
         for _ in 0..3 {
             assert!(matches!(bucket.enter(0, &LIMIT), Verdict::Admitted { .. }));
         }
-        assert_eq!(bucket.enter(0, &LIMIT), Verdict::TooMany);
+        let full_after = Duration::from_millis(300);
+        assert_eq!(bucket.enter(0, &LIMIT), Verdict::TooMany { remaining: 2, full_after }, "3 of 5 were used");
+        let after_a_pause = bucket.enter(1_000_000_000, &LIMIT);
+        assert_eq!(after_a_pause, Verdict::TooMany { remaining: 5, full_after: Duration::ZERO });
         bucket.leave();
         assert!(matches!(bucket.enter(0, &LIMIT), Verdict::Admitted { .. }));
     }
@@ -325,7 +351,10 @@ mod tests {
         // Another customer is not touched, nor is the machine itself.
         assert!(limits.enter(3, &LIMIT, Some("192.0.2.8".parse().unwrap())).is_ok());
         let held: Vec<Admitted> = (0..3).map(|_| limits.enter(4, &LIMIT, None).unwrap()).collect();
-        assert_eq!(limits.enter(4, &LIMIT, None).unwrap_err().code, Code::ConcurrencyLimited);
+        let problem = limits.enter(4, &LIMIT, None).unwrap_err();
+        assert_eq!(problem.code, Code::ConcurrencyLimited);
+        let standing = problem.standing.unwrap();
+        assert_eq!((standing.remaining, standing.free), (2, 0), "the rate is not what is used up");
         assert_eq!(held[2].standing.free, 0);
         drop(held);
         assert!(limits.enter(4, &LIMIT, None).is_ok());

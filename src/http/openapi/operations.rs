@@ -430,7 +430,7 @@ fn books(operation: Operation) -> Description {
             body: Some(&s::NOTHING),
             statuses: &[202],
             gives: Gives::One(&s::OPERATION),
-            also: &[Code::VerificationRunning],
+            also: &[Code::VerificationRunning, Code::IdempotencyKeyMalformed, Code::KeyReused],
             ..plain
         },
         _ => Description {

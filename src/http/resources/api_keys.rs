@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 
-use crate::domain::access::ApiKey;
-use crate::domain::ids::{IdKind, format_id, parse_id};
+use crate::domain::access::{ApiKey, KeyTerms};
+use crate::domain::ids::{IdKind, Moment, format_id, parse_id};
 use crate::engine::command::{Command, NewApiKey, Origin};
 use crate::engine::keyring::HeldKey;
 use crate::engine::view::{Answer, Reply as Said};
@@ -13,7 +13,7 @@ use crate::engine::view::{Answer, Reply as Said};
 use super::super::gateway::token::Secret;
 use super::super::gateway::{Books, Call, render_at};
 use super::super::json;
-use super::super::problem::{Code, Outcome, Problem};
+use super::super::problem::{Code, FieldError, Outcome, Problem};
 use super::super::render;
 use super::super::reply::Reply;
 use super::answer::of_answer;
@@ -23,11 +23,28 @@ pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
     let origin = call.origin(false)?;
     let terms = json::parse_new_key(&call.body)?;
+    check_expiry(&terms, call.books()?.engine.core().clock().now())?;
     call.caller.check_gives(&terms)?;
     let (secret, hash) = secret_for(call.books()?, &origin)?;
     let command = Command::MakeApiKey(Box::new(NewApiKey { terms, hash }));
     let answer = call.submit(command, origin).await?;
     with_token(call, answer, &secret)
+}
+
+/// A key that is none from the beginning is a slip of whoever wrote its terms.
+///
+/// # Errors
+/// `validation_failed`.
+pub fn check_expiry(terms: &KeyTerms, now: Moment) -> Outcome<()> {
+    if terms.expires_at.is_none_or(|at| at > now) {
+        return Ok(());
+    }
+    let detail = "`expires_at` has passed: it would be no key.";
+    Err(Problem::of_fields(vec![FieldError {
+        pointer: "/expires_at".into(),
+        code: "invalid_value",
+        detail: detail.into(),
+    }]))
 }
 
 /// `POST /v1/api_keys/{id}/rotate`

@@ -89,7 +89,8 @@ fn add_engine(engine: &Engine, readings: &mut Vec<Reading>) {
     ] {
         readings.push(Reading::count(family, count));
     }
-    if let Some((code, _)) = &status.trouble {
+    // Work is refused in a drain, but not by the journal, and nobody must be called for it.
+    if let Some((code, _)) = status.trouble.as_ref().filter(|(code, _)| *code != "draining") {
         readings.push(Reading::labelled(&families::JOURNAL_TROUBLE, "code", code, 1.0));
     }
     for lane in engine.lane_loads() {

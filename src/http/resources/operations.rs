@@ -16,11 +16,14 @@ use super::super::reply::Reply;
 pub fn verify(call: &mut Call<'_>) -> Outcome<Reply> {
     call.query(&[])?;
     json::parse_empty(&call.body)?;
+    let key = call.origin(false)?.key;
     let verifier = Arc::clone(&call.books()?.verifier);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Moment(i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
-    let operation = call.edge.operations.start_verification(call.request, now, verifier)?;
+    let started = call.edge.operations.start_verification((call.request, now), key, verifier)?;
+    let (operation, is_replayed) = started;
     let mut reply = Reply::json(StatusCode::ACCEPTED, operation.render());
+    reply.replayed = is_replayed;
     reply.location = Some(format!("/v1/operations/{}", format_id(IdKind::Operation, operation.id)));
     Ok(reply)
 }

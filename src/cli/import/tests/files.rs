@@ -8,7 +8,7 @@ use super::*;
 type Read = (Vec<Row>, Vec<Rejected>);
 
 fn read(content: &[u8], kind: Option<ItemKind>) -> Result<Read, FileError> {
-    let mut rows = Rows::open(content, kind, blake3::hash(content))?;
+    let mut rows = Rows::open(content, kind, "")?;
     let mut read = (Vec::new(), Vec::new());
     while let Some(row) = rows.next_row()? {
         match row {
@@ -58,7 +58,10 @@ fn a_broken_structure_refuses_the_file_before_anything_is_posted() {
     }
     let bench = Bench::new();
     let (status, _, log) = bench.import(&[&bench.file("t.csv", &open_quote)]);
-    assert!(status == 1 && log.contains("row 12"), "{status} {log}");
+    assert!(status == 2 && log.contains("row 12"), "{status} {log}");
+    for content in ["", "colour,size\nred,1\n"] {
+        assert_eq!(bench.import(&[&bench.file("e.csv", content)]).0, 2, "it is no file to import");
+    }
     assert_eq!(bench.server.held(), 0);
 }
 
@@ -78,12 +81,6 @@ fn a_malformed_row_is_numbered_and_the_next_one_follows() {
         assert_eq!((rows.len(), rejected.len()), (1, 1), "{code}");
         assert_eq!((rejected[0].number, rejected[0].code.as_str()), (*number, *code));
     }
-}
-
-#[test]
-fn a_derived_id_is_within_the_bounds_of_the_api() {
-    let id = row::derived_external_id(&blake3::hash(b""), u64::MAX);
-    assert!(id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
 }
 
 proptest! {

@@ -38,12 +38,17 @@ impl Bench {
 
     /// Imports files; the status, the summary, and what went to the log.
     fn import(&self, files: &[&PathBuf]) -> (u8, Value, String) {
+        self.import_series("", files)
+    }
+
+    fn import_series(&self, series: &str, files: &[&PathBuf]) -> (u8, Value, String) {
         let args = ImportArgs {
             url: self.server.url.clone(),
             key_file: None,
             trust: TrustArgs::default(),
             accounts: false,
             transfers: false,
+            series: series.to_owned(),
             json: true,
             retry_for: 1,
             files: files.iter().map(|path| (*path).clone()).collect(),
@@ -113,11 +118,40 @@ fn an_id_taken_by_something_else_is_rejected_and_says_what_differs() {
 }
 
 #[test]
-fn equal_rows_of_another_file_are_another_intention() {
+fn a_file_that_has_grown_at_either_end_posts_only_what_is_new() {
+    let bench = Bench::new();
+    let fee = ",ext:A,ext:B,5.00,20,2026-10-01,fee,cash\n";
+    let body = |text: String| text.strip_prefix(HEADER).expect("a header").to_owned();
+    let october = format!("{}{fee}{fee}", transfers(5, false));
+    bench.check(&bench.file("t.csv", &october), 0, [7, 0, 0]);
+    let new: String = body(transfers(9, false)).lines().skip(5).map(|line| format!("{line}\n")).collect();
+    bench.check(&bench.file("t.csv", format!("{october}{fee}{new}")), 0, [5, 7, 0]);
+    let both = format!("{HEADER}{}{fee}{}", ",ext:A,ext:B,99,20,2026-09-30,before,cash\n", body(october.clone()));
+    bench.check(&bench.file("t.csv", both), 0, [1, 8, 0]);
+    let (json, more) = (
+        r#"{"debit_account":"ext:A","credit_account":"ext:B","amount":"1"}"#,
+        r#"{"amount":"1","debit_account":"ext:A","credit_account":"ext:B"}"#,
+    );
+    bench.check(&bench.file("t.ndjson", format!("{json}\n{json}\n")), 0, [2, 0, 0]);
+    bench.check(&bench.file("t.ndjson", format!("{more}\n\n{json}\n{more}\n")), 0, [1, 2, 0]);
+}
+
+#[test]
+fn rows_that_say_the_same_are_new_in_another_series_and_told_of_in_the_same() {
     let bench = Bench::new();
     bench.check(&bench.file("october.csv", transfers(5, false)), 0, [5, 0, 0]);
-    bench.check(&bench.file("november.csv", transfers(6, false)), 0, [6, 0, 0]);
+    let november = bench.file("november.csv", transfers(6, false));
+    let (status, summary, log) = bench.import(&[&november]);
+    let summary = &summary["files"][0];
+    assert_eq!(
+        (status, &summary["posted"], &summary["already_there_by_content"]),
+        (0, &Value::from(1), &Value::from(5))
+    );
+    assert!(log.contains("5 rows without an external_id say the same") && log.contains("--series"), "{log}");
+    let (status, summary, log) = bench.import_series("november", &[&november]);
+    assert_eq!((status, &summary["files"][0]["posted"], log.as_str()), (0, &Value::from(6), ""));
     bench.check(&bench.file("october-copy.csv", transfers(5, false)), 0, [0, 5, 0]);
+    assert_eq!(bench.server.held(), 12);
 }
 
 #[test]
