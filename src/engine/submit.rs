@@ -274,7 +274,9 @@ impl Core {
             Decided::Refused(reject, appended) => {
                 (Said::Now(Reply::Refused(reject)), appended.map_or(seen, |appended| appended.last))
             }
-            Decided::Replay(first) => (Said::Again(first), seen),
+            // A record is durable whole or not at all: with its first entry, its last is. What others append
+            // meanwhile is not this answer's to wait for.
+            Decided::Replay(first) => (Said::Again(first), first),
         };
         Pending { said, as_of, request: origin.request }
     }

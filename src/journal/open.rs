@@ -162,7 +162,12 @@ fn open_live(
             return Err(JournalError::Missing { file: segment_name(seq), seq });
         }
         let segment = LiveSegment::open(disk, *first)?;
-        ends.push(walk(&segment, &before, identity)?);
+        let end = walk(&segment, &before, identity)?;
+        if segment.tail()?.is_some_and(|tail| tail > end.last_seq) {
+            let what = "entries are missing that were there when it was closed".into();
+            return Err(JournalError::Damaged { file: segment_name(*first), seq: end.last_seq.next(), what });
+        }
+        ends.push(end);
         live.push(Arc::new(segment));
     }
     Ok((live, ends))

@@ -30,6 +30,8 @@ const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
 /// One row when sealed: [`Footer`].
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const FOOTER: &str = "footer";
+/// Where the file ended when it was closed unsealed: version 1 and the last seq, little-endian.
+const TAIL: &str = "tail";
 
 /// Name of the segment that is made ahead.
 pub(super) const NEXT_NAME: &str = "journal-next.redb";
@@ -266,9 +268,44 @@ impl LiveSegment {
         Ok(())
     }
 
-    /// Closes the file without sealing it.
+    /// Closes the file without sealing it, and writes down where it ends. After a hard end redb checks every page
+    /// itself; after this close it trusts them, and a bit that flips while the file rests could make it look
+    /// emptier than it is.
     pub(super) fn close(&self) {
-        drop(self.db.write().unwrap_or_else(PoisonError::into_inner).take());
+        let mut guard = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(db) = guard.take() else { return };
+        if self.last_seq() >= self.first_seq {
+            let tail = Tail(self.last_seq()).encode();
+            let write = || {
+                let tx = begin_write(&db)?;
+                tx.open_table(META)?.insert(TAIL, tail.as_slice())?;
+                Ok(tx.commit()?)
+            };
+            if let Err(error) = guarded(&segment_name(self.first_seq), write) {
+                // Its blocks are as durable as they were; the next start checks every page.
+                tracing::warn!(%error, "could not write down where the journal ends");
+            }
+        }
+        drop(db);
+    }
+
+    /// Where the file ended when it was last closed, if it was.
+    pub(super) fn tail(&self) -> Result<Option<Seq>, JournalError> {
+        let guard = self.db().ok_or(JournalError::Closed)?;
+        let db = guard.as_ref().ok_or(JournalError::Closed)?;
+        let read = || -> Result<Option<Option<Tail>>, redb::Error> {
+            let table = db.begin_read()?.open_table(META)?;
+            Ok(table.get(TAIL)?.map(|value| Tail::decode(value.value())))
+        };
+        match guarded(&segment_name(self.first_seq), read)? {
+            None => Ok(None),
+            Some(Some(Tail(seq))) => Ok(Some(seq)),
+            Some(None) => Err(JournalError::Damaged {
+                file: segment_name(self.first_seq),
+                seq: self.first_seq,
+                what: "the note of where it ends is not understood".into(),
+            }),
+        }
     }
 }
 
@@ -298,6 +335,24 @@ fn locate_in(index: &[u64], seq: Seq) -> Option<Seq> {
 
 fn tail_of(index: &[u64], from: Seq) -> Vec<u64> {
     index[index.partition_point(|first| *first <= from.0).saturating_sub(1)..].to_vec()
+}
+
+/// Where an unsealed segment ended when it was closed: its last seq.
+struct Tail(Seq);
+
+impl Tail {
+    const VERSION: u8 = 1;
+
+    fn encode(&self) -> [u8; 9] {
+        let mut bytes = [Tail::VERSION; 9];
+        bytes[1..].copy_from_slice(&self.0.0.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Tail> {
+        let (version, seq) = bytes.split_first()?;
+        (*version == Tail::VERSION).then(|| Some(Tail(Seq(u64::from_le_bytes(seq.try_into().ok()?)))))?
+    }
 }
 
 /// What a sealed segment says about itself.

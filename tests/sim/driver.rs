@@ -263,7 +263,9 @@ impl Run {
         let before = self.model.records.len();
         let verdict = self.model.execute(ask, When { now, key, dry });
         assert_eq!(core.journal().appended_seq().0, self.model.last_seq(), "{ask:?} {verdict:?} {:?}", pending.said);
-        assert_eq!(pending.as_of.0, self.model.last_seq(), "{ask:?}");
+        // A replay waits for its own record alone, which is durable with its first entry.
+        let revealed = if let EngineSaid::Again(first) = &pending.said { first.0 } else { self.model.last_seq() };
+        assert_eq!(pending.as_of.0, revealed, "{ask:?}");
         let replay = match (pending.said, verdict) {
             (EngineSaid::Now(reply), Verdict::Say(said)) => {
                 let told = from_reply(&reply, dry);
@@ -317,6 +319,8 @@ impl Run {
                 let record = self.model.records.iter().find(|record| record.first == replay.first);
                 let record = record.expect("the model has every record that the engine has");
                 assert_eq!(as_of.0, record.last());
+                assert!(core.watermark().covers(as_of), "a replay shows what is durable");
+                self.revealed = self.revealed.max(as_of.0);
                 assert_eq!(Some(from_reply(&reply, false)), record.said, "replay of record {}", replay.first);
                 assert_eq!(Some(&format!("{reply:?}")), self.replies.get(&replay.first), "replay of {}", replay.first);
                 self.counters.replays += 1;

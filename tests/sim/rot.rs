@@ -78,6 +78,10 @@ fn books() -> Run {
     }
     assert!(run.flush());
     while run.live.as_mut().is_some_and(|live| live.maintenance.step()) {}
+    // As at the end of a shutdown.
+    if let Some(live) = &run.live {
+        live.core.journal().close_files();
+    }
     run.live = None;
     run
 }
