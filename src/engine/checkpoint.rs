@@ -179,7 +179,7 @@ impl Core {
         let checkpoint_seq = replayed.unwrap_or_else(|| self.journal.appended_seq());
         for shard in locked.shards_mut() {
             staged.gl_days.extend(shard.gl.take_changed());
-            if !shard.off_dates.by_day.is_empty() {
+            if !shard.off_dates.is_empty() {
                 let rows = Arc::new(std::mem::take(&mut shard.off_dates));
                 shard.off_dates_frozen.push(Arc::clone(&rows));
                 staged.off_dates.push(rows);

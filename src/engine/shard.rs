@@ -72,6 +72,14 @@ pub struct OffDates {
     pub by_day: HashMap<Day, Vec<Seq>>,
 }
 
+impl OffDates {
+    /// Whether there is neither a posting nor a day. A shard may have either alone: days stand with the debit side.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_account.is_empty() && self.by_day.is_empty()
+    }
+}
+
 impl Shard {
     fn row(&self, place: usize) -> Option<&Account> {
         self.pieces.get(place / PIECE_ROWS)?.get(place % PIECE_ROWS)
