@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 runs=${1:-5}; out=${2:-target/figures}; shift $(( $# < 2 ? $# : 2 ))
 names=${*:-"singles64 singles256 hot64 shards1 batch10k batch1m holds full mixed lone read recovery1m"}
 mkdir -p "$out"
-cargo build --release --quiet || exit 3
-munim=target/release/munim
+[[ -n ${MUNIM_BIN:-} ]] || cargo build --release --quiet || exit 3
+munim=${MUNIM_BIN:-target/release/munim}
 one() {
   case $1 in
     singles64)  bench transfers --connections 64 --duration 8 --warm-up 2 ;;

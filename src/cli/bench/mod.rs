@@ -109,6 +109,10 @@ pub struct BenchArgs {
     /// How often `restarts` restarts.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub restarts: u32,
+    /// Longest pause that `restarts` forgives, milliseconds; a longer one makes the exit status 1. None by
+    /// default: on a shared machine it says more about the neighbours.
+    #[arg(long, value_name = "MS")]
+    pub pause_max_ms: Option<u64>,
     /// Connections that send batches in `mixed`.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub batch_connections: u32,

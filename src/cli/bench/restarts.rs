@@ -45,8 +45,6 @@ const CLIENTS_DEFAULT: usize = 200;
 const HTTP2_EACH: usize = 10;
 /// Load before the first restart, between two, and after the last.
 const BETWEEN: Duration = Duration::from_millis(700);
-/// The longest pause that is allowed, at 100,000 accounts.
-const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Runs it.
 ///
@@ -115,7 +113,7 @@ fn report(args: &BenchArgs, clients: usize, tally: &Tally, spans: &Spans) -> Fac
         let first = &tally.failed[..tally.failed.len().min(5)];
         facts.fault(format!("{} requests failed: {}", tally.failed.len(), first.join("; ")));
     }
-    if args.accounts <= 100_000 && tally.longest > PAUSE_MAX {
+    if args.pause_max_ms.is_some_and(|most| tally.longest > Duration::from_millis(most)) {
         facts.fault(format!("a request took {} ms", millis(tally.longest).round()));
     }
     facts
