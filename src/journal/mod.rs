@@ -42,7 +42,7 @@ pub use maintenance::Maintenance;
 pub use manifest::{MANIFEST_NAME, SealedSegment};
 pub use open::{Opened, open};
 pub use poison::{JournalState, Refused};
-pub use reader::{Item, NotInMemory};
+pub use reader::{Item, NotInMemory, Visitor};
 pub use record::{KeyMark, REPLY_BYTES_MAX, RunHead, Trailer};
 pub use writer::{Step, Writer};
 

@@ -42,6 +42,17 @@ pub enum Item<'a> {
     },
 }
 
+/// Who a scan delivers to.
+pub trait Visitor {
+    /// Sees each entry of a block before [`Visitor::visit`] sees the block's first item. A fold over more
+    /// accounts than the processor's caches hold asks for their memory here, all of a block's at once,
+    /// instead of waiting for one after the other.
+    fn ahead(&mut self, entry: &Entry);
+
+    /// Takes the next item, in the order of the books.
+    fn visit(&mut self, item: Item<'_>) -> ControlFlow<()>;
+}
+
 /// The answer would need a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotInMemory;
@@ -107,6 +118,20 @@ impl Chain {
         Ok(())
     }
 
+    /// Shows the entries of a block to `ahead`. What is wrong with it is for [`Chain::deliver`] to say.
+    fn look_ahead(block: &Block, ahead: &mut dyn FnMut(&Entry)) {
+        for place in 0..block.run_count() {
+            let Some(run) = block.run(place) else { return };
+            let mut each = |_, entry: &Entry| {
+                ahead(entry);
+                ControlFlow::<()>::Continue(())
+            };
+            if block.walk(place, &run, &mut each).is_none() {
+                return;
+            }
+        }
+    }
+
     /// Follows a block and delivers its items from `from` on.
     pub(super) fn deliver(
         &mut self,
@@ -149,6 +174,9 @@ impl Chain {
 
 /// Takes a block and the first seq of its segment.
 type BlockVisitor<'a> = dyn FnMut(Seq, &Block) -> Result<ControlFlow<()>, JournalError> + 'a;
+
+/// Takes the chain up to a block, and the block.
+type LinkedVisitor<'a> = dyn FnMut(&mut Chain, &Block) -> Result<ControlFlow<()>, &'static str> + 'a;
 
 /// A segment to read from, whichever way it is open.
 enum Source {
@@ -261,6 +289,22 @@ impl Journal {
         from: Seq,
         visit: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, JournalError> {
+        self.each_linked_block(from, &mut |chain, block| chain.deliver(block, from, visit))
+    }
+
+    /// As [`Journal::scan`], for a visitor who wants to see what comes: each block is decoded twice.
+    ///
+    /// # Errors
+    /// The first damage, after everything before it was delivered.
+    pub fn scan_ahead(&self, from: Seq, visitor: &mut dyn Visitor) -> Result<ControlFlow<()>, JournalError> {
+        self.each_linked_block(from, &mut |chain, block| {
+            Chain::look_ahead(block, &mut |entry| visitor.ahead(entry));
+            chain.deliver(block, from, &mut |item| visitor.visit(item))
+        })
+    }
+
+    /// Gives each durable block from the one that holds `from`, with the chain up to it.
+    fn each_linked_block(&self, from: Seq, visit: &mut LinkedVisitor<'_>) -> Result<ControlFlow<()>, JournalError> {
         let mut chain: Option<Chain> = None;
         self.each_block(from, &mut |file, block| {
             let chain = chain.get_or_insert_with(|| Chain {
@@ -271,7 +315,7 @@ impl Journal {
                 last: None,
             });
             let seq = chain.next;
-            chain.deliver(block, from, visit).map_err(|what| JournalError::Damaged {
+            visit(chain, block).map_err(|what| JournalError::Damaged {
                 file: segment_name(file),
                 seq,
                 what: what.into(),

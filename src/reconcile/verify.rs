@@ -16,7 +16,7 @@ use crate::domain::access::ApiKey;
 use crate::domain::account::Account;
 use crate::domain::entry::{Entry, TransferEntry, TransferOp};
 use crate::domain::ids::{AccountNo, IdKind, Seq, account_id, format_id};
-use crate::journal::{Item, Journal, JournalError};
+use crate::journal::{Item, Journal, JournalError, Visitor};
 
 pub use super::expected::Expected;
 use super::fold::{Fold, FoldedFacts, FoldedKey, line_name};
@@ -85,17 +85,24 @@ pub fn verify(journal: &Journal, expected: &Expected<'_>, progress: &mut dyn FnM
         fates: Tally::default(),
         fates_to_meet: expected.later_fates.clone(),
         keys: KeyTables::new(expected, &journal.segments()),
+        row_seqs: expected.accounts.iter().map(|row| row.last_seq).collect(),
+        coming: Vec::new(),
     };
-    if let Err(error) = journal.scan(Seq(1), &mut |item| walk.item(item)) {
-        let next = walk.last.next();
-        walk.report.problem(Some(error.first_bad_seq().unwrap_or(next)), chain_text(&error));
-        walk.is_cut = true;
-    }
-    walk.finish();
+    let files = std::thread::scope(|scope| {
+        // Bytes of sealed files that no entry depends on must be what they were, too.
+        let files = scope.spawn(|| journal.check_sealed_files());
+        if let Err(error) = journal.scan_ahead(Seq(1), &mut walk) {
+            let next = walk.last.next();
+            walk.report.problem(Some(error.first_bad_seq().unwrap_or(next)), chain_text(&error));
+            walk.is_cut = true;
+        }
+        walk.finish();
+        files.join()
+    });
+    let files = files.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let mut report = walk.report;
-    // Bytes of sealed files that no entry depends on must be what they were, too.
     if report.ok
-        && let Err(error) = journal.check_sealed_files()
+        && let Err(error) = files
     {
         report.problem(error.first_bad_seq(), chain_text(&error));
         report.ok = false;
@@ -137,9 +144,39 @@ struct Walk<'a> {
     /// Expected and newer: they must come.
     fates_to_meet: HashSet<FateFact>,
     keys: KeyTables<'a>,
+    /// The seq that each expected account carries, side by side: every entry asks for two of them.
+    row_seqs: Vec<Seq>,
+    /// Accounts of the block that is walked next.
+    coming: Vec<AccountNo>,
+}
+
+impl Visitor for Walk<'_> {
+    #[inline]
+    fn ahead(&mut self, entry: &Entry) {
+        if let Entry::Transfer(transfer) = entry {
+            self.coming.extend([transfer.debit, transfer.credit]);
+        }
+    }
+
+    #[inline]
+    fn visit(&mut self, item: Item<'_>) -> ControlFlow<()> {
+        if !self.coming.is_empty() {
+            self.ask_for_coming();
+        }
+        self.item(item)
+    }
 }
 
 impl Walk<'_> {
+    /// Loads that nothing waits for, in a loop of nothing else: the processor has many on their way at once.
+    fn ask_for_coming(&mut self) {
+        for no in self.coming.drain(..) {
+            let row = self.row_seqs.get(no.0 as usize).map_or(0, |seq| seq.0);
+            let (sum, last) = self.fold.get(no).map_or((0, 0), |account| (account.sums[0] as u64, account.last_seq));
+            std::hint::black_box(row ^ sum ^ last);
+        }
+    }
+
     fn item(&mut self, item: Item<'_>) -> ControlFlow<()> {
         let (seq, done) = match item {
             Item::Record { first_seq, moment, date } => {
@@ -187,10 +224,10 @@ impl Walk<'_> {
     /// The fold has just passed `seq`: a row that carries it must say the same.
     #[inline]
     fn compare(&mut self, seq: Seq, no: AccountNo) {
-        let Some(row) = self.expected.accounts.get(no.0 as usize) else { return };
-        if row.last_seq != seq {
+        if self.row_seqs.get(no.0 as usize) != Some(&seq) {
             return;
         }
+        let row = &self.expected.accounts[no.0 as usize];
         self.accounts_met += 1;
         let (folded, facts) = self.fold.get(no).zip(self.fold.facts(no)).expect("the fold has just touched it");
         let says = [row.debits_posted, row.credits_posted, row.debits_pending, row.credits_pending].map(i128::from);
