@@ -10,6 +10,7 @@ pub mod apply;
 pub mod entry;
 pub mod gl;
 pub mod ids;
+pub mod lending;
 pub mod money;
 pub mod reject;
 pub mod time;

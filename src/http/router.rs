@@ -132,6 +132,7 @@ pub const ROUTES: &[Route] = &[
     route("GET",   "/v1/api_keys/{id}",          "get_api_key",           Op::GetApiKey,          Read,    Nothing,       JSON),
     route("POST",  "/v1/api_keys/{id}/rotate",   "rotate_api_key",        Op::RotateApiKey,       Change,  JsonOrNothing, JSON),
     route("POST",  "/v1/api_keys/{id}/revoke",   "revoke_api_key",        Op::RevokeApiKey,       Change,  JsonOrNothing, JSON),
+    route("POST",  "/v1/loan_calculations",      "calculate_loan",        Op::CalculateLoan,      Read,    Json,          JSON),
     route("POST",  "/v1/clock/accept",           "accept_clock",          Op::AcceptClock,        Change,  JsonOrNothing, JSON),
     route("GET",   "/v1/status",                 "get_status",            Op::GetStatus,          Process, Nothing,       JSON),
     route("GET",   "/v1/latency",                "get_latency",           Op::GetLatency,         Process, Nothing,       JSON),

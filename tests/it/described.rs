@@ -54,7 +54,7 @@ fn check_gives(gives: Gives, json: &Value, place: &str) {
     }
 }
 
-fn check_object(json: &Value, schema: &Schema, place: &str) {
+pub fn check_object(json: &Value, schema: &Schema, place: &str) {
     let object = json.as_object().unwrap_or_else(|| panic!("{place}: {} is no object", schema.name));
     for name in object.keys() {
         let is_known = schema.fields.iter().any(|field| field.name == name);
@@ -94,6 +94,7 @@ fn check_value(value: &Value, kind: Kind, place: &str) {
         Kind::Seq | Kind::Digits => text().parse::<u64>().is_ok(),
         Kind::Fingerprint => text().len() == 64 && text().bytes().all(|byte| byte.is_ascii_hexdigit()),
         Kind::Scopes => value.as_array().is_some_and(|scopes| scopes.iter().all(Value::is_string)),
+        Kind::Dates(_) => value.as_array().is_some_and(|dates| dates.iter().all(Value::is_string)),
         Kind::Whole { min, max } => value.as_i64().is_some_and(|number| (min..=max).contains(&number)),
         Kind::Flag => value.is_boolean(),
         Kind::True => *value == Value::Bool(true),

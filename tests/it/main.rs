@@ -15,6 +15,7 @@ mod http_contract;
 mod http_edge;
 mod identity;
 mod kill9;
+mod loan_vectors;
 mod metrics;
 mod naive_books;
 mod owasp;

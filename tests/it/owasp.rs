@@ -231,6 +231,7 @@ const RIGHTS: &[(&str, &str)] = &[
     ("list_accounts", "comuas"),
     ("get_statement", "comuas"),
     ("list_periods", "comuas"),
+    ("calculate_loan", "comuas"),
     ("get_trial_balance", "comuas"),
     ("export_books", "comuas"),
     ("create_verification", "comuas"),

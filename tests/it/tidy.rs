@@ -116,6 +116,8 @@ pub const FOLDERS: [Folder; 12] = [
             "ring",
             // The future around each request, which must not hold it twice.
             "pin_project_lite",
+            // Rates and amounts of loans, which have more digits than the books' own amounts.
+            "rust_decimal",
             // Bodies in other formats and codings.
             "prost",
             "zstd",

@@ -261,6 +261,57 @@ impl<'a, 'e> Fields<'a, 'e> {
         }
     }
 
+    /// A plain decimal of at most 28 digits, in a string; zero or more.
+    pub fn decimal(&mut self, name: &str) -> Option<rust_decimal::Decimal> {
+        let text = self.text(name, 32)?;
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+            && text.starts_with(|first: char| first.is_ascii_digit())
+            && text.ends_with(|last: char| last.is_ascii_digit());
+        let decimal = rust_decimal::Decimal::from_str_exact(&text).ok().filter(|_| is_plain);
+        if decimal.is_none() {
+            let detail = format!("`{name}` is a decimal in a string, such as \"12.5\", of at most 28 digits.");
+            self.refuse(name, "invalid_value", detail);
+        }
+        decimal
+    }
+
+    /// An object, read by `read`; `None` when absent.
+    pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> Option<T> {
+        let tree = self.take_value(name)?;
+        let mut fields = Fields::of(tree, format!("{}/{name}", self.base), self.errors);
+        let value = read(&mut fields);
+        fields.finish();
+        Some(value)
+    }
+
+    /// A list of at most so many objects, each read by `read`; empty when absent.
+    pub fn objects<T>(
+        &mut self,
+        name: &str,
+        count_max: usize,
+        mut read: impl FnMut(&mut Fields<'_, '_>) -> T,
+    ) -> Vec<T> {
+        let items = match self.take_value(name) {
+            None => return Vec::new(),
+            Some(Tree::List(items)) if items.len() <= count_max => items,
+            Some(Tree::List(_)) => {
+                self.refuse(name, "too_long", format!("`{name}` has more than {count_max} entries."));
+                return Vec::new();
+            }
+            Some(other) => {
+                self.wrong_type(name, "a list of objects", &other);
+                return Vec::new();
+            }
+        };
+        let mut values = Vec::with_capacity(items.len());
+        for (place, item) in items.into_iter().enumerate() {
+            let mut fields = Fields::of(item, format!("{}/{name}/{place}", self.base), self.errors);
+            values.push(read(&mut fields));
+            fields.finish();
+        }
+        values
+    }
+
     /// Metadata, sorted by key; `None` when absent.
     pub fn metadata(&mut self, name: &str) -> Option<Metadata> {
         let members = match self.take_value(name)? {

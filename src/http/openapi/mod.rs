@@ -8,6 +8,7 @@
 //! 2. its parameters, body and answers from [`schemas`], its refusals from the table of problems;
 //! 3. the shared parts: schemas, headers, the key of the caller.
 
+mod lending;
 pub mod operations;
 mod requests;
 pub mod schemas;

@@ -148,6 +148,15 @@ pub fn describe(operation: Operation) -> Description {
         Op::ListPeriods | Op::ClosePeriod | Op::ReopenPeriod => periods(operation),
         Op::GetTrialBalance | Op::ExportBooks | Op::CreateVerification | Op::GetOperation => books(operation),
         Op::CreateApiKey | Op::ListApiKeys | Op::GetApiKey | Op::RotateApiKey | Op::RevokeApiKey => api_keys(operation),
+        Op::CalculateLoan => Description {
+            summary: "Works a loan out",
+            about: "Terms in; schedule, totals and the figures of a key facts statement out. The books are neither asked nor \
+                    changed.",
+            tag: "Lending",
+            body: Some(&s::NEW_LOAN_CALCULATION),
+            gives: Gives::One(&s::LOAN_CALCULATION),
+            ..PLAIN
+        },
         Op::GetLatency | Op::GetMetrics => measured(operation),
         Op::AcceptClock | Op::GetStatus | Op::GetLivez | Op::GetReadyz | Op::GetStartupz => process(operation),
         Op::ListProblems | Op::GetProblem | Op::GetOpenapi | Op::GetDocs | Op::GetDocsStyle | Op::GetProto => {

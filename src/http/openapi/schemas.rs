@@ -8,6 +8,10 @@ use crate::domain::access::ROLES;
 use crate::domain::account::{ACCOUNT_TYPES, BALANCE_RULES, STATUSES};
 use crate::engine::view::TransferStatus;
 
+pub use super::lending::{
+    CHARGE_SHOWN, LOAN_CALCULATION, LOAN_CHARGE, MORATORIUM, NEW_LOAN_CALCULATION, PREPAYMENT, RATE_RESET, ROUNDING,
+    SCHEDULE_ROW, STEP,
+};
 pub use super::requests::{
     ACCOUNT_CHANGE, NEW_ACCOUNT, NEW_ACCOUNTS, NEW_API_KEY, NEW_BATCH, NEW_CLOSING, NEW_POSTING, NEW_REOPENING,
     NEW_REVERSAL, NEW_ROTATION, NEW_TRANSFER, NOTHING, POST_ITEM, VOID_ITEM,
@@ -52,6 +56,8 @@ pub enum Kind {
     Whole { min: i64, max: i64 },
     /// Scopes of an API key.
     Scopes,
+    /// A list of at most so many `YYYY-MM-DD`.
+    Dates(usize),
     /// A whole number as a string of digits.
     Digits,
     /// A SHA-256 fingerprint of a certificate.
@@ -127,7 +133,7 @@ const fn sometimes_or_null(name: &'static str, kind: Kind, about: &'static str) 
     Field { name, kind, need: Need::SometimesOrNull, about }
 }
 
-const fn gives(name: &'static str, about: &'static str, fields: &'static [Field]) -> Schema {
+pub(super) const fn gives(name: &'static str, about: &'static str, fields: &'static [Field]) -> Schema {
     Schema { name, about, fields, is_request: false, needs_one: false }
 }
 
@@ -513,6 +519,16 @@ pub const SCHEMAS: &[&Schema] = &[
     &NEW_REOPENING,
     &NEW_API_KEY,
     &NEW_ROTATION,
+    &NEW_LOAN_CALCULATION,
+    &ROUNDING,
+    &MORATORIUM,
+    &STEP,
+    &RATE_RESET,
+    &PREPAYMENT,
+    &LOAN_CHARGE,
+    &LOAN_CALCULATION,
+    &CHARGE_SHOWN,
+    &SCHEDULE_ROW,
     &TRANSFER,
     &ACCOUNT,
     &BALANCES,

@@ -44,7 +44,7 @@ pub fn object(schema: &Schema, is_partial: bool) -> Json {
             Kind::List(row, _) if is_partial => json!({ "type": "array", "items": partial_row(row) }),
             kind => schema_of(kind),
         };
-        if schema.is_request && matches!(field.kind, Kind::List(..)) {
+        if schema.is_request && field.need == Need::Always && matches!(field.kind, Kind::List(..)) {
             value["minItems"] = 1.into();
         }
         let may_be_null = match field.need {
@@ -111,6 +111,9 @@ pub fn schema_of(kind: Kind) -> Json {
             "maxItems": API_KEY_SCOPES_MAX,
             "items": { "type": "string", "maxLength": EXTERNAL_ID_CHARS_MAX },
         }),
+        Kind::Dates(max) => {
+            json!({ "type": "array", "maxItems": max, "items": { "type": "string", "format": "date" } })
+        }
         Kind::Digits => json!({ "type": "string", "pattern": "^[0-9]{1,19}$" }),
         Kind::Fingerprint => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$" }),
         Kind::Flag => json!({ "type": "boolean" }),
@@ -134,7 +137,7 @@ pub fn schema_of(kind: Kind) -> Json {
 /// An example of an object: what is always there, or the first field where nothing is.
 #[must_use]
 pub fn example_of(schema: &Schema) -> Json {
-    let is_shown = |field: &&Field| matches!(field.need, Need::Always | Need::OrNull) || field.name == "id";
+    let is_shown = |field: &&Field| matches!(field.need, Need::Always | Need::OrNull) || ["id", "instalments"].contains(&field.name);
     let mut shown: Vec<&Field> = schema.fields.iter().filter(is_shown).collect();
     if shown.is_empty() {
         shown.extend(schema.fields.first());
@@ -168,6 +171,7 @@ fn example_value(field: &Field) -> Json {
         Kind::Seq => "7".into(),
         Kind::Whole { min, .. } => min.into(),
         Kind::Scopes => json!(["transfers:write"]),
+        Kind::Dates(_) => json!(["2026-10-31"]),
         Kind::Digits => "50000".into(),
         Kind::Fingerprint => "ab".repeat(32).into(),
         Kind::Flag => false.into(),
@@ -203,6 +207,7 @@ pub fn words_of(kind: Kind) -> String {
         Kind::Whole { min, max: i64::MAX } => format!("whole number from {min}"),
         Kind::Whole { min, max } => format!("whole number from {min} to {max}"),
         Kind::Scopes => format!("list of scopes, at most {API_KEY_SCOPES_MAX}"),
+        Kind::Dates(max) => format!("list of YYYY-MM-DD, at most {max}"),
         Kind::Digits => "string of digits".into(),
         Kind::Fingerprint => "SHA-256, 64 hexadecimal digits, colons allowed".into(),
         Kind::Flag => "true or false".into(),

@@ -6,11 +6,13 @@
 mod account;
 mod api_key;
 mod books;
+mod loan;
 mod transfer;
 
 pub use account::{account, account_page, accounts_batch, past_account};
 pub use api_key::{api_key, api_key_page};
 pub use books::{periods, statement, statement_csv, status, trial_balance, trial_balance_csv};
+pub use loan::loan_calculation;
 pub use transfer::{transfer, transfer_page, transfers_batch, voucher};
 
 use crate::domain::entry::Metadata;

@@ -11,6 +11,7 @@ mod expand;
 mod export;
 mod health;
 mod latency;
+mod loans;
 pub mod metrics;
 mod operations;
 mod transfers;
@@ -82,6 +83,8 @@ pub enum Operation {
     RotateApiKey,
     /// `POST /v1/api_keys/{id}/revoke`
     RevokeApiKey,
+    /// `POST /v1/loan_calculations`
+    CalculateLoan,
     /// `POST /v1/clock/accept`
     AcceptClock,
     /// `GET /v1/status`
@@ -165,6 +168,7 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::GetApiKey => api_keys::get(call).await,
         Operation::RotateApiKey => api_keys::rotate(call).await,
         Operation::RevokeApiKey => api_keys::revoke(call).await,
+        Operation::CalculateLoan => loans::calculate_loan(call).await,
         Operation::AcceptClock => books::accept_clock(call).await,
         Operation::GetStatus => health::status(call).await,
         Operation::GetLatency => latency::get(call),
