@@ -173,6 +173,7 @@ fn meta() -> Meta {
         gl_keys: Vec::new(),
         accounts: ACCOUNTS,
         api_keys: Vec::new(),
+        customers: 0,
     }
 }
 

@@ -78,7 +78,7 @@ impl Role {
             ("api_keys", _) => false,
             ("transfers", true) if need.operation == "reverse_transfer" => has_rank(&[Role::Manager, Role::System]),
             (_, false) | ("transfers", true) => true,
-            ("accounts", true) => has_rank(&[Role::Officer, Role::Manager, Role::System]),
+            ("customers" | "accounts", true) => has_rank(&[Role::Officer, Role::Manager, Role::System]),
             ("clock", true) => has_rank(&[Role::Manager, Role::System]),
             ("periods", true) => has_rank(&[Role::Manager]),
             // A collection that nobody has thought about is an admin's.

@@ -7,6 +7,7 @@
 use super::access::{AccessRefused, ApiKeyChanged, ApiKeyMade};
 use super::account::{AccountType, BalanceRule, Status};
 use super::ids::{AccountNo, Moment, Seq};
+use super::lending::customer::CustomerSaved;
 use super::money::{Currency, Minor};
 use super::time::Day;
 
@@ -35,6 +36,8 @@ pub enum Entry {
     ApiKeyChanged(Box<ApiKeyChanged>),
     /// The holder of an API key was refused what it does not allow.
     AccessRefused(Box<AccessRefused>),
+    /// A customer was made or changed.
+    CustomerSaved(Box<CustomerSaved>),
 }
 
 /// What a transfer entry does.

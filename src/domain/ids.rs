@@ -47,6 +47,8 @@ pub enum IdKind {
     ApiKey,
     /// `mk_…`, the first half of an API key's token.
     Token,
+    /// `cust_…`, a customer.
+    Customer,
 }
 
 impl IdKind {
@@ -61,6 +63,7 @@ impl IdKind {
             IdKind::Request => "req_",
             IdKind::ApiKey => "key_",
             IdKind::Token => "mk_",
+            IdKind::Customer => "cust_",
         }
     }
 }

@@ -64,10 +64,12 @@ pub enum RejectCode {
     TooManyApiKeys = 25,
     /// Maker and checker are the same.
     SameIdentity = 26,
+    /// No customer has this id.
+    CustomerNotFound = 27,
 }
 
 /// Codes with their stable API names, in order of their numbers.
-pub const REJECT_CODES: [(RejectCode, &str); 27] = [
+pub const REJECT_CODES: [(RejectCode, &str); 28] = [
     (RejectCode::AmountMalformed, "amount_malformed"),
     (RejectCode::AmountZero, "amount_zero"),
     (RejectCode::SameAccount, "same_account"),
@@ -95,6 +97,7 @@ pub const REJECT_CODES: [(RejectCode, &str); 27] = [
     (RejectCode::LastAdminKey, "last_admin_key"),
     (RejectCode::TooManyApiKeys, "too_many_api_keys"),
     (RejectCode::SameIdentity, "same_identity"),
+    (RejectCode::CustomerNotFound, "customer_not_found"),
 ];
 
 impl RejectCode {

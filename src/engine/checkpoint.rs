@@ -20,7 +20,9 @@ use crate::domain::apply::{Anchor, Mark};
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::time::Day;
-use crate::store::{ACCOUNTS_PER_CHUNK, Meta, OffDateRow, PeriodEventRow, ResolutionKind, StoreError};
+use crate::store::{
+    ACCOUNTS_PER_CHUNK, CUSTOMERS_PER_CHUNK, Meta, OffDateRow, PeriodEventRow, ResolutionKind, StoreError,
+};
 
 use super::Core;
 use super::holds::{Fate, FateRow, HoldChanges};
@@ -144,6 +146,16 @@ impl Core {
                 chunks += 1;
             }
         }
+        for chunk in 0.. {
+            let rows = self.lending.copy_customers(chunk as usize * CUSTOMERS_PER_CHUNK, CUSTOMERS_PER_CHUNK);
+            if rows.is_empty() {
+                break;
+            }
+            if rows.iter().any(|row| row.last_seq > before) {
+                transaction.customers(chunk, &rows)?;
+                chunks += 1;
+            }
+        }
         self.stage_the_rest(staged);
         let _ = wait(Seq::NONE);
         transaction.holds(staged.holds.opened.iter().copied(), staged.holds.resolved.iter().copied())?;
@@ -206,6 +218,7 @@ impl Core {
             gl_keys: self.chart.read().keys().to_vec(),
             accounts: directory.accounts,
             api_keys: self.keyring.rows(),
+            customers: self.lending.customer_count(),
         };
         Ground { meta, gl_days }
     }

@@ -4,6 +4,7 @@ use crate::domain::access::KeyTerms;
 use crate::domain::account::{AccountType, BalanceRule, Status};
 use crate::domain::entry::Metadata;
 use crate::domain::ids::{AccountNo, Seq};
+use crate::domain::lending::customer::{CustomerFacts, Sealed};
 use crate::domain::money::{Currency, Decimal};
 use crate::domain::time::Day;
 use crate::domain::transfer::NewTransfer;
@@ -41,6 +42,44 @@ pub enum Command {
     RevokeApiKey { number: u64 },
     /// Notes that the caller was refused what his key does not allow.
     NoteRefusal { operation: Box<str>, code: Box<str>, suppressed: u32 },
+    /// Makes a customer.
+    MakeCustomer(Box<NewCustomer>),
+    /// Changes what is known of a customer.
+    ChangeCustomer(Box<CustomerChange>),
+}
+
+/// A new customer, as asked for. Shapes and lengths were checked by the edge, secrets sealed.
+#[derive(Clone, Debug)]
+pub struct NewCustomer {
+    /// What is known of it.
+    pub facts: CustomerFacts,
+}
+
+/// A change of a customer; `None` leaves a part as it is, `Some(None)` removes it.
+#[derive(Clone, Debug, Default)]
+pub struct CustomerChange {
+    /// Which customer; no customer has 0.
+    pub number: u32,
+    /// Another name.
+    pub name: Option<Box<str>>,
+    /// Another date of birth.
+    pub born_on: Option<Option<Day>>,
+    /// Another telephone number.
+    pub phone: Option<Option<Box<str>>>,
+    /// Another address for mail.
+    pub email: Option<Option<Box<str>>>,
+    /// Another address.
+    pub address: Option<Option<Box<str>>>,
+    /// Another PAN.
+    pub pan: Option<Option<Sealed>>,
+    /// Another bank account.
+    pub bank_account: Option<Option<Sealed>>,
+    /// Another branch of it.
+    pub ifsc: Option<Option<Box<str>>>,
+    /// Replaces all pairs.
+    pub metadata: Option<Metadata>,
+    /// `If-Match`, as in [`AccountChange`].
+    pub expected: Option<Vec<(u32, Option<Seq>)>>,
 }
 
 /// A new API key, as asked for. Shapes and lengths were checked by the edge.

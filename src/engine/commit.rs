@@ -349,6 +349,45 @@ impl Core {
         Ok(Decided::Done((entry, api_key), Appended { first, last: seq, moment, date }))
     }
 
+    /// A fact about an object of lending, under all account locks. `decide` is given the moment that the record will
+    /// have, and gives the object's number, under which its external id is kept.
+    pub(super) fn commit_fact(
+        &self,
+        origin: &Origin,
+        probe: &Probe,
+        external: Option<KeyHash>,
+        decide: impl FnOnce(&Rules) -> Result<Result<(Entry, u64), Reject>, Stale>,
+    ) -> Result<Decided<Entry>, Stale> {
+        let _locked = self.shards.lock_all();
+        let mut keys = self.keys.lock(origin.key.as_ref().map(|key| &key.hash), external.as_ref());
+        if let Some(replay) = self.check_probe(&mut keys, origin, probe)? {
+            return Ok(Decided::Replay(replay));
+        }
+        if probe.external_taken || external.is_some_and(|hash| keys.find(KeyKind::External, &hash).is_some()) {
+            return Ok(self.refuse(&mut keys, Reject::of(RejectCode::ExternalIdExists), origin));
+        }
+        let mut sequencer = self.journal.lock();
+        let (moment, date) = self.next_moment(&sequencer);
+        let rules = Rules { now: moment, ..self.rules(origin) };
+        let decided = decide(&rules)?;
+        if decided.is_err() || origin.dry_run {
+            drop(sequencer);
+            return Ok(match decided {
+                Ok((entry, _)) => Decided::Dry(entry, rules),
+                Err(reject) => self.refuse(&mut keys, reject, origin),
+            });
+        }
+        let (entry, number) = decided.expect("a refusal was answered above");
+        let first = sequencer.begin(moment, date);
+        let seq = sequencer.push(&entry);
+        self.lending.apply(&entry, seq);
+        if let Some(hash) = external {
+            keys.insert(KeyKind::External, hash, KeyRow { number, seq });
+        }
+        self.end(&mut sequencer, &mut keys, first, origin, &Outcome::CustomerSaved);
+        Ok(Decided::Done(entry, Appended { first, last: seq, moment, date }))
+    }
+
     /// A note that changes nothing but the journal. One shard is locked, and only so that the business
     /// date and a checkpoint's ground stand still.
     pub(super) fn commit_note(&self, note: &Entry, origin: &Origin, probe: &Probe) -> Result<Decided<()>, Stale> {

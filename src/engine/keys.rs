@@ -25,6 +25,8 @@ pub enum ExternalKind {
     Account,
     /// Of a transfer; the row's number is its seq.
     Transfer,
+    /// Of a customer; the row's number is the customer's.
+    Customer,
 }
 
 /// Hash of an external id: unique per kind.
@@ -34,6 +36,7 @@ pub fn external_hash(kind: ExternalKind, text: &str) -> KeyHash {
     hasher.update(match kind {
         ExternalKind::Account => b"account:",
         ExternalKind::Transfer => b"transfer",
+        ExternalKind::Customer => b"customer",
     });
     hasher.update(text.as_bytes());
     let mut hash = [0; 16];

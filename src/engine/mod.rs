@@ -24,6 +24,7 @@ pub mod keyring;
 mod keyring_row;
 pub mod keys;
 pub mod lanes;
+pub mod lending;
 pub mod outcome;
 pub mod past;
 pub mod periods;
@@ -31,6 +32,7 @@ pub mod query;
 pub mod readers;
 pub mod reads;
 pub mod recovery;
+mod replay;
 pub mod scrub;
 pub mod shard;
 mod stage_clock;
@@ -65,6 +67,7 @@ use holds::Holds;
 use keyring::Keyring;
 use keys::{KeyHash, Keys};
 use lanes::{BulkWork, Lanes};
+use lending::LendingBook;
 use periods::PeriodBook;
 use query::Counts;
 use readers::{Readers, on_disk_thread};
@@ -157,6 +160,8 @@ pub struct Core {
     periods: Mutex<PeriodBook>,
     /// Changes under all account locks only; read anywhere.
     keyring: Keyring,
+    /// Changes under all account locks only; read anywhere.
+    lending: LendingBook,
     /// First seq of each business day; ten years are 30 KB.
     day_runs: Mutex<Vec<(Day, Seq)>>,
     /// Changes under all account locks only, so it is stable under any of them.
@@ -214,6 +219,7 @@ impl Core {
             chart: RwLock::default(),
             periods: Mutex::default(),
             keyring: Keyring::default(),
+            lending: LendingBook::default(),
             day_runs: Mutex::default(),
             business_date: AtomicU32::new(0),
             closed_through: AtomicU32::new(0),
@@ -339,6 +345,7 @@ impl Core {
         for row in self.keyring.rows() {
             hasher.update(&row);
         }
+        hasher.update(format!("{:?}", self.lending.copy_customers(0, usize::MAX)).as_bytes());
         *hasher.finalize().as_bytes()
     }
 

@@ -42,6 +42,8 @@ pub enum Outcome {
     ApiKey { key: Box<ApiKey>, created: bool },
     /// A refusal was noted.
     Noted,
+    /// A customer was made or changed by the record's entry.
+    CustomerSaved,
 }
 
 impl Outcome {
@@ -85,6 +87,7 @@ impl Outcome {
                 keyring_row::encode(out, key);
             }
             Outcome::Noted => out.push(12),
+            Outcome::CustomerSaved => out.push(13),
         }
     }
 
@@ -120,6 +123,7 @@ impl Outcome {
                 Outcome::ApiKey { key: Box::new(key), created }
             }
             12 => Outcome::Noted,
+            13 => Outcome::CustomerSaved,
             _ => return None,
         };
         input.0.is_empty().then_some(outcome)
@@ -284,6 +288,7 @@ mod tests {
             Outcome::BatchRefused(rejected),
             Outcome::ApiKey { key: Box::new(keyring_row::tests::full_key()), created: true },
             Outcome::Noted,
+            Outcome::CustomerSaved,
         ];
         let mut bytes = Vec::new();
         for outcome in all {

@@ -12,8 +12,8 @@ use super::keyring::{HeldKey, KeyList};
 use super::readers::{LineLoad, Place, run_at};
 use super::statement::{Snapshot, StatementQuery};
 use super::view::{
-    AccountFilter, AccountView, AsOf, EngineStatus, Page, PastBalance, Periods, Statement, TransferFilter,
-    TransferScope, TransferStatus, TransferView, TrialBalance, Unavailable,
+    AccountFilter, AccountView, AsOf, CustomerView, EngineStatus, Page, PastBalance, Periods, Statement,
+    TransferFilter, TransferScope, TransferStatus, TransferView, TrialBalance, Unavailable,
 };
 use super::{Core, Engine, reads};
 
@@ -171,6 +171,39 @@ impl Engine {
         let texts = move |core: &Arc<Core>, reach| reads::with_texts(core, &page, reach);
         let page = self.read_at(place, Reach::Memory, texts).await?;
         Ok(AsOf { value: page.rows, seq })
+    }
+
+    /// A customer as it is now.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn customer(&self, number: u32) -> Result<Option<AsOf<CustomerView>>, Unavailable> {
+        let Some(row) = self.core().lending().customer(number) else { return Ok(None) };
+        self.durable(row.last_seq).await?;
+        let value = self.read(Reach::Memory, move |core, reach| core.customer_view(row, reach)).await?;
+        Ok(Some(AsOf { value, seq: row.last_seq }))
+    }
+
+    /// A page of customers, newest first, below `before`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn customers(
+        &self,
+        before: Option<u32>,
+        limit: usize,
+        place: &mut Option<Place>,
+    ) -> Result<AsOf<Page<CustomerView>>, Unavailable> {
+        let mut rows = self.core().lending().customers_before(before, limit + 1);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let seq = rows.iter().map(|(_, row)| row.last_seq).max().unwrap_or(Seq::NONE);
+        let cursor = rows.last().map(|(number, _)| u64::from(*number));
+        self.durable(seq).await?;
+        let views =
+            move |core: &Arc<Core>, reach| rows.iter().map(|(_, row)| core.customer_view(*row, reach)).collect();
+        let rows = self.read_at(place, Reach::Memory, views).await?;
+        Ok(AsOf { value: Page { rows, has_more, cursor }, seq })
     }
 
     /// An account as recorded by an instant; `None` when it did not exist then.

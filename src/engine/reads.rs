@@ -31,6 +31,20 @@ impl Core {
         Ok(number.and_then(|number| u32::try_from(number).ok()).map(AccountNo))
     }
 
+    /// The number of the customer that `cust_…` or `ext:…` names; existence of a `cust_…` is not checked.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store cannot be read, or only by another reach.
+    pub fn resolve_customer(&self, text: &str, reach: Reach) -> Result<Option<u32>, ReadError> {
+        let number = match text.strip_prefix("ext:") {
+            None => parse_id(crate::domain::ids::IdKind::Customer, text),
+            Some(external) => {
+                self.find_key(KeyKind::External, &external_hash(ExternalKind::Customer, external), reach)?
+            }
+        };
+        Ok(number.and_then(|number| u32::try_from(number).ok()))
+    }
+
     /// The transfer that `tr_…` or `ext:…` names; existence of a `tr_…` is not checked.
     ///
     /// # Errors

@@ -187,6 +187,9 @@ fn load(core: &Core, meta: Option<&Meta>) -> Result<(), StoreError> {
         key: 0,
         what: "an API key in it is not understood".into(),
     })?);
+    let mut customers = Vec::new();
+    core.store.load_customers(&mut |rows| customers.extend(rows))?;
+    core.lending.load_customers(customers);
     *core.periods.lock() = PeriodBook::load(meta.period_events.iter().map(event).collect());
     core.set_closed_through(meta.closed_through);
     core.day_runs.lock().clone_from(&meta.day_runs);
@@ -318,6 +321,11 @@ impl Replay<'_> {
                 .external_id
                 .as_deref()
                 .map(|text| (external_hash(ExternalKind::Account, text), u64::from(opened.account.0))),
+            Entry::CustomerSaved(saved) if saved.version == 1 => saved
+                .facts
+                .external_id
+                .as_deref()
+                .map(|text| (external_hash(ExternalKind::Customer, text), u64::from(saved.number))),
             _ => None,
         };
         if let Some((hash, number)) = external
@@ -399,6 +407,7 @@ impl Core {
                 self.set_business_date(*date);
             }
             Entry::ApiKeyMade(_) | Entry::ApiKeyChanged(_) => self.keyring.apply(entry, seq, moment),
+            Entry::CustomerSaved(_) => self.lending.apply(entry, seq),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::domain::access::AccessRefused;
-use crate::domain::entry::{AccountCold, AccountOpened, Entry, TransferEntry, TransferOp};
+use crate::domain::entry::{AccountOpened, Entry, TransferEntry, TransferOp};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::money::Currency;
 use crate::domain::reject::{Reject, RejectCode};
@@ -15,14 +15,14 @@ use crate::domain::time::Day;
 use crate::domain::transfer::{NewTransfer, Resolution, Reversible, Rules};
 
 use super::Core;
-use super::batch::{BatchProbe, ids_of};
-use super::command::{AccountChange, Batch, BatchItem, Command, IdempotencyKey, NewAccount, Origin};
+use super::batch::BatchProbe;
+use super::command::{AccountChange, Batch, BatchItem, Command, NewAccount, Origin};
 use super::commit::{Appended, Decided, Probe, Stale};
 use super::history::{Located, Reach, ReadError};
 use super::holds::Fate;
 use super::keys::{ExternalKind, KeyHash, KeyKind, external_hash};
 use super::outcome::Outcome;
-use super::view::{AccountView, BatchReply, Periods, Reply, TransferStatus, TransferView, Unavailable};
+use super::view::{AccountView, BatchReply, Reply, TransferStatus, TransferView, Unavailable};
 
 /// An answer that still has to become durable.
 #[derive(Debug)]
@@ -110,6 +110,14 @@ impl Core {
                 Err(not_yet) => Err(not_yet),
             },
             Command::ChangeAccount(change) => self.execute_change(change, origin, reach)?,
+            Command::MakeCustomer(new) => {
+                let external = new.facts.external_id.as_deref().map(|text| external_hash(ExternalKind::Customer, text));
+                match probed(external) {
+                    Ok(probe) => Ok(self.say_customer(self.commit_customer(new, external, origin, &probe)?, origin)),
+                    Err(not_yet) => Err(not_yet),
+                }
+            }
+            Command::ChangeCustomer(change) => self.execute_customer_change(change, origin, reach)?,
             Command::ClosePeriod { .. }
             | Command::ReopenPeriod { .. }
             | Command::AcceptClock
@@ -260,12 +268,17 @@ impl Core {
                 core.clock.accept();
                 Reply::ClockAccepted
             }
-            entry => Reply::Periods(period_of(&entry, placed.last(), placed.moment())),
+            entry => Reply::Periods(super::replay::period_of(&entry, placed.last(), placed.moment())),
         }))
     }
 
     /// Turns a decision into what to say.
-    fn say<T>(&self, decided: Decided<T>, origin: &Origin, reply: impl FnOnce(&Core, T, Placed) -> Reply) -> Pending {
+    pub(super) fn say<T>(
+        &self,
+        decided: Decided<T>,
+        origin: &Origin,
+        reply: impl FnOnce(&Core, T, Placed) -> Reply,
+    ) -> Pending {
         // Read while nothing is locked any more: at least what the decision saw.
         let seen = self.journal.appended_seq();
         let (said, as_of) = match decided {
@@ -308,7 +321,7 @@ impl Core {
     }
 
     /// A refusal that needed no account.
-    fn say_refusal(&self, code: RejectCode, origin: &Origin, probe: &Probe) -> Result<Pending, Stale> {
+    pub(super) fn say_refusal(&self, code: RejectCode, origin: &Origin, probe: &Probe) -> Result<Pending, Stale> {
         let mut keys = self.keys.lock(origin.key.as_ref().map(|key| &key.hash), None);
         let decided: Decided<()> = match self.check_probe(&mut keys, origin, probe)? {
             Some(replay) => Decided::Replay(replay),
@@ -319,7 +332,7 @@ impl Core {
     }
 
     /// What the store knows of the command's keys.
-    fn probe(&self, origin: &Origin, external: Option<KeyHash>, reach: Reach) -> Result<Probe, NotYet> {
+    pub(super) fn probe(&self, origin: &Origin, external: Option<KeyHash>, reach: Reach) -> Result<Probe, NotYet> {
         let (generation, checkpoint) = (self.keys.generation(), self.checkpoint_seq());
         let replay = match &origin.key {
             Some(key) => self.stored_key(KeyKind::Idempotency, &key.hash, reach)?.map(Seq),
@@ -417,67 +430,6 @@ impl Core {
         self.shards.copy(no).map_or(Currency::INR, |account| account.currency)
     }
 
-    /// What the record that begins at `first` answered, as a reply. Its seqs are durable.
-    ///
-    /// # Errors
-    /// [`ReadError`]; `Ok(Err(()))` when the fingerprint is another.
-    pub fn replay(
-        &self,
-        first: Seq,
-        key: &IdempotencyKey,
-        reach: Reach,
-    ) -> Result<Result<(Reply, u64, Seq), ()>, ReadError> {
-        let unreadable = |what: &str| ReadError::Unreadable(format!("record seq={first}: {what}"));
-        let record = self.history.record(first, reach)?.ok_or_else(|| unreadable("not there"))?;
-        if record.key.is_none_or(|stored| stored.fingerprint != key.fingerprint) {
-            return Ok(Err(()));
-        }
-        let outcome = Outcome::decode(&record.reply).ok_or_else(|| unreadable("its outcome is unknown here"))?;
-        let last = record.entries.last().ok_or_else(|| unreadable("it has no entries"))?;
-        let at = Appended { first, last: last.seq, moment: last.moment, date: last.date };
-        let reply = match (outcome, &last.entry) {
-            (Outcome::TransferCreated, Entry::Transfer(entry)) => {
-                let view = new_transfer_view(entry.clone(), Placed::At(at), self.currency(entry.debit));
-                Reply::Transfer { view: Box::new(view), created: true }
-            }
-            (Outcome::HoldResolved, Entry::Transfer(entry)) => {
-                let hold = entry.resolves().ok_or_else(|| unreadable("it resolves no hold"))?;
-                let original = self.history.entry(hold, reach)?.ok_or_else(|| unreadable("its hold is not there"))?;
-                let view = resolved_view(&original, last, self.currency(entry.debit));
-                Reply::Transfer { view: Box::new(view), created: false }
-            }
-            (Outcome::AccountOpened, Entry::AccountOpened(entry)) => {
-                // Its line in the general ledger never changes, and the entry does not name it.
-                let gl = self.account_row(entry.account).map(|row| row.gl).unwrap_or_default();
-                let row = crate::domain::apply::open_account(entry, gl, last.seq, last.date);
-                let cold = Arc::new(entry.cold.clone());
-                let view = AccountView { no: Some(entry.account), account: row, code: entry.code, cold };
-                Reply::Account { view: Box::new(view), created: true }
-            }
-            (Outcome::AccountChanged { account, code }, Entry::AccountChanged(entry)) => {
-                let cold: Arc<AccountCold> = Arc::new(entry.cold.clone());
-                let view = AccountView { no: Some(entry.account), account: *account, code, cold };
-                Reply::Account { view: Box::new(view), created: false }
-            }
-            (Outcome::AccountsOpened { items, rejected }, _) => {
-                let shape = BatchReply { items, rejected, ..BatchReply::default() };
-                Reply::Accounts(batch_reply(shape, &record.entries))
-            }
-            (Outcome::Batch { atomic, minimal, items, rejected }, _) => {
-                let shape = BatchReply { atomic, minimal, items, rejected, ..BatchReply::default() };
-                Reply::Batch(batch_reply(shape, &record.entries))
-            }
-            (Outcome::PeriodChanged, entry) => Reply::Periods(period_of(entry, last.seq, last.moment)),
-            (Outcome::ClockAccepted, _) => Reply::ClockAccepted,
-            (Outcome::ApiKey { key, created }, _) => Reply::ApiKey { key, created },
-            (Outcome::Noted, _) => Reply::Noted,
-            (Outcome::Refused(reject), _) => Reply::Refused(reject),
-            (Outcome::BatchRefused(rejected), _) => Reply::BatchRefused(rejected),
-            _ => return Err(unreadable("its outcome does not fit its entries")),
-        };
-        Ok(Ok((reply, record.request, last.seq)))
-    }
-
     /// The rules at this moment for whoever asks; stable while any account lock is held.
     pub(super) fn rules(&self, origin: &Origin) -> Rules {
         Rules {
@@ -499,22 +451,22 @@ pub enum Placed {
 }
 
 impl Placed {
-    fn is_real(self) -> bool {
+    pub(super) fn is_real(self) -> bool {
         matches!(self, Placed::At(_))
     }
-    fn first(self) -> Seq {
+    pub(super) fn first(self) -> Seq {
         if let Placed::At(at) = self { at.first } else { Seq::NONE }
     }
-    fn last(self) -> Seq {
+    pub(super) fn last(self) -> Seq {
         if let Placed::At(at) = self { at.last } else { Seq::NONE }
     }
-    fn moment(self) -> Moment {
+    pub(super) fn moment(self) -> Moment {
         match self {
             Placed::At(at) => at.moment,
             Placed::Nowhere(rules) => rules.now,
         }
     }
-    fn date(self) -> Day {
+    pub(super) fn date(self) -> Day {
         match self {
             Placed::At(at) => at.date,
             Placed::Nowhere(rules) => rules.business_date,
@@ -527,7 +479,7 @@ fn is_transfer(located: &Located) -> bool {
 }
 
 /// A transfer as it was when its command was answered.
-fn new_transfer_view(entry: TransferEntry, placed: Placed, currency: Currency) -> TransferView {
+pub(super) fn new_transfer_view(entry: TransferEntry, placed: Placed, currency: Currency) -> TransferView {
     let (status, expires_at) = match entry.op {
         TransferOp::Pending { expires_at } => (TransferStatus::Pending, expires_at),
         _ => (TransferStatus::Posted, None),
@@ -574,22 +526,4 @@ pub(super) fn resolved_view(original: &Located, resolution: &Located, currency: 
         _ => TransferStatus::Voided,
     };
     view
-}
-
-fn batch_reply(mut reply: BatchReply, entries: &[Located]) -> BatchReply {
-    let ids = ids_of(entries);
-    reply.accepted = u32::try_from(ids.len()).expect("a batch is bounded");
-    (reply.first, reply.last) = (ids.first().copied(), ids.last().copied());
-    reply.ids = if reply.minimal { Vec::new() } else { ids };
-    reply
-}
-
-fn period_of(entry: &Entry, seq: Seq, at: Moment) -> Periods {
-    let (through, reopened_because) = match entry {
-        Entry::PeriodClosed { through } => (Some(*through), None),
-        Entry::PeriodReopened { through, reason } => (*through, Some(reason.clone())),
-        _ => (None, None),
-    };
-    let event = super::view::PeriodEvent { seq, at, through, reopened_because };
-    Periods { closed_through: through, events: vec![event] }
 }

@@ -11,6 +11,7 @@ use crate::domain::apply::Anchor;
 use crate::domain::entry::{AccountCold, TransferCold};
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::lending::customer::CustomerSaved;
 use crate::domain::money::{Currency, Minor};
 use crate::domain::reject::Reject;
 use crate::domain::time::Day;
@@ -73,10 +74,21 @@ pub enum Reply {
     ApiKey { key: Box<ApiKey>, created: bool },
     /// A refusal was noted.
     Noted,
+    /// A customer after it was made or changed.
+    Customer { view: Box<CustomerView>, created: bool },
     /// The books refused.
     Refused(Reject),
     /// The books refused an atomic batch: these items, by index.
     BatchRefused(Vec<(u32, Reject)>),
+}
+
+/// A customer.
+#[derive(Clone, Debug)]
+pub struct CustomerView {
+    /// Its newest entry; `None` where a dry run made none.
+    pub last_seq: Option<Seq>,
+    /// What is known of it, secrets sealed.
+    pub saved: CustomerSaved,
 }
 
 /// The reply to a batch.

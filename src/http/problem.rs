@@ -52,6 +52,8 @@ pub enum Code {
     OperationNotFound,
     /// A path names an API key that does not exist.
     ApiKeyNotFoundInPath,
+    /// A path names a customer that does not exist.
+    CustomerNotFoundInPath,
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// `Accept` excludes what the route can give.
@@ -101,7 +103,7 @@ pub enum Code {
 }
 
 /// All codes that are not refusals of the books: the table of the pages under `/problems`.
-pub const EDGE_CODES: [Code; 38] = [
+pub const EDGE_CODES: [Code; 39] = [
     Code::MalformedJson,
     Code::MalformedProtobuf,
     Code::BodyUnreadable,
@@ -117,6 +119,7 @@ pub const EDGE_CODES: [Code; 38] = [
     Code::EntryNotFound,
     Code::OperationNotFound,
     Code::ApiKeyNotFoundInPath,
+    Code::CustomerNotFoundInPath,
     Code::MethodNotAllowed,
     Code::NotAcceptable,
     Code::BodyTimeout,
@@ -181,6 +184,7 @@ impl Code {
             Code::EntryNotFound => ("entry_not_found", 404, "The entry does not exist"),
             Code::OperationNotFound => ("operation_not_found", 404, "The operation does not exist"),
             Code::ApiKeyNotFoundInPath => ("api_key_not_found", 404, "The API key does not exist"),
+            Code::CustomerNotFoundInPath => ("customer_not_found", 404, "The customer does not exist"),
             Code::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed at this path"),
             Code::NotAcceptable => ("not_acceptable", 406, "No acceptable representation exists"),
             Code::BodyTimeout => ("body_timeout", 408, "The body took too long to arrive"),
@@ -220,6 +224,7 @@ impl Code {
                 | Code::TransferNotFoundInPath
                 | Code::EntryNotFound
                 | Code::ApiKeyNotFoundInPath
+                | Code::CustomerNotFoundInPath
         )
     }
 
@@ -264,6 +269,7 @@ fn books_title(code: RejectCode) -> &'static str {
         R::LastAdminKey => "The last admin key cannot be revoked",
         R::TooManyApiKeys => "There are too many API keys",
         R::SameIdentity => "Nobody approves what he made himself",
+        R::CustomerNotFound => "The customer does not exist",
     }
 }
 
@@ -496,6 +502,7 @@ pub fn reject_detail(reject: Reject) -> Cow<'static, str> {
         R::LastAdminKey => "Without it nobody could make keys. Make another admin key first.",
         R::TooManyApiKeys => "Keys are kept for ever, revoked ones too. Rotate keys instead of making new ones.",
         R::SameIdentity => "Somebody else has to approve it.",
+        R::CustomerNotFound => "No customer has the id that was given.",
         R::BatchRefused => "Nothing was done. `errors` names the items that were refused.",
         R::AccountNotFound => match reject.account {
             None => "No account has the id that was given.",

@@ -10,6 +10,7 @@
 mod varint;
 
 mod access;
+mod lending;
 
 mod record;
 

@@ -16,6 +16,7 @@
 //! bytes the next write covers: no loops, no branches on sizes, 12–17 bytes a transfer.
 
 use super::access;
+use super::lending;
 use super::varint::{Cursor, ROOM_BYTES, Sink, keep, width};
 use crate::domain::account::{AccountType, BalanceRule, Status};
 use crate::domain::entry::{
@@ -94,6 +95,7 @@ const KIND_REFUSED: u16 = 6;
 const KIND_API_KEY_MADE: u16 = 7;
 const KIND_API_KEY_CHANGED: u16 = 8;
 const KIND_ACCESS_REFUSED: u16 = 9;
+const KIND_CUSTOMER_SAVED: u16 = 10;
 
 /// Bits of a run head's first byte.
 pub(super) const RUN_FIRST: u8 = 1;
@@ -153,6 +155,10 @@ pub(super) fn put_entry(sink: &mut Sink, seq: Seq, entry: &Entry) {
         Entry::AccessRefused(refused) => {
             other(sink, KIND_ACCESS_REFUSED);
             access::put_refusal(sink, refused);
+        }
+        Entry::CustomerSaved(saved) => {
+            other(sink, KIND_CUSTOMER_SAVED);
+            lending::put_customer(sink, saved, distance(seq, saved.previous));
         }
     }
 }
@@ -246,12 +252,12 @@ fn put_transfer_rest(sink: &mut Sink, seq: Seq, transfer: &TransferEntry) {
 }
 
 /// 0 for none, else length + 1 and the text.
-fn put_optional_text(sink: &mut Sink, text: Option<&str>) {
+pub(super) fn put_optional_text(sink: &mut Sink, text: Option<&str>) {
     sink.put_varint(text.map_or(0, |text| text.len() as u64 + 1));
     sink.put(text.unwrap_or_default().as_bytes());
 }
 
-fn put_metadata(sink: &mut Sink, metadata: &Metadata) {
+pub(super) fn put_metadata(sink: &mut Sink, metadata: &Metadata) {
     sink.put_varint(metadata.len() as u64);
     for (key, value) in metadata {
         sink.put_text(key);
@@ -359,13 +365,13 @@ fn take_transfer_rest(cursor: &mut Cursor<'_>, seq: Seq, op: u16, transfer: &mut
     Some(())
 }
 
-fn take_optional_text(cursor: &mut Cursor<'_>) -> Option<Option<Box<str>>> {
+pub(super) fn take_optional_text(cursor: &mut Cursor<'_>) -> Option<Option<Box<str>>> {
     let Some(length) = cursor.take_varint()?.checked_sub(1) else { return Some(None) };
     let bytes = cursor.take(usize::try_from(length).ok()?)?;
     Some(Some(std::str::from_utf8(bytes).ok()?.into()))
 }
 
-fn take_metadata(cursor: &mut Cursor<'_>) -> Option<Metadata> {
+pub(super) fn take_metadata(cursor: &mut Cursor<'_>) -> Option<Metadata> {
     let count = usize::try_from(cursor.take_varint()?).ok()?;
     // A pair takes at least two bytes: a count beyond that is damage, and must not reserve memory.
     if count > cursor.bytes.len().saturating_sub(cursor.at) / 2 {
@@ -413,6 +419,9 @@ fn take_other(cursor: &mut Cursor<'_>, seq: Seq, kind: u16) -> Option<Entry> {
         KIND_API_KEY_MADE => Entry::ApiKeyMade(Box::new(access::take_key_made(cursor)?)),
         KIND_API_KEY_CHANGED => Entry::ApiKeyChanged(Box::new(access::take_key_changed(cursor)?)),
         KIND_ACCESS_REFUSED => Entry::AccessRefused(Box::new(access::take_refusal(cursor)?)),
+        KIND_CUSTOMER_SAVED => {
+            Entry::CustomerSaved(Box::new(lending::take_customer(cursor, |back| at_distance(seq, back))?))
+        }
         _ => return None,
     })
 }

@@ -9,6 +9,7 @@ use crate::domain::access::ApiKey;
 use crate::domain::account::{Account, GlNo};
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{AccountNo, Seq};
+use crate::domain::lending::customer::CustomerRow;
 use crate::domain::time::Day;
 use crate::domain::transfer::Hold;
 use crate::engine::Core;
@@ -29,6 +30,8 @@ pub struct Expected<'a> {
     pub(super) chart: Vec<GlKey>,
     /// By number.
     pub(super) keys: Vec<ApiKey>,
+    /// By number.
+    pub(super) customers: Vec<CustomerRow>,
     /// Everything up to here is in what follows.
     pub(super) as_of: Seq,
     /// Posted totals as of `as_of` exactly.
@@ -59,6 +62,7 @@ impl<'a> Expected<'a> {
             accounts: Vec::new(),
             chart: Vec::new(),
             keys: Vec::new(),
+            customers: Vec::new(),
             as_of: Seq::NONE,
             day_lines: BTreeMap::new(),
             holds: HashMap::new(),
@@ -80,6 +84,7 @@ impl<'a> Expected<'a> {
         let Some(meta) = store.meta()? else { return Ok(expected) };
         let not_understood = |what: &str| StoreError::Corrupt { table: "meta", key: 0, what: what.into() };
         store.load_accounts(&mut |_, rows| expected.accounts.extend(rows))?;
+        store.load_customers(&mut |rows| expected.customers.extend(rows))?;
         expected.keys =
             Keyring::read_rows(&meta.api_keys).ok_or_else(|| not_understood("an API key in it is not understood"))?;
         expected.as_of = meta.checkpoint_seq;
@@ -129,6 +134,7 @@ impl<'a> Expected<'a> {
         recent.into_iter().for_each(|fact| expected.fate(fact));
         expected.accounts.extend((0..core.status().accounts).map_while(|no| core.account_row(AccountNo(no as u32))));
         expected.chart = core.chart_keys();
+        expected.customers = core.lending().copy_customers(0, usize::MAX);
         Ok(expected)
     }
 

@@ -10,6 +10,7 @@ use crate::domain::access::KeyChange;
 use crate::domain::account::{AccountType, BalanceRule, Status};
 use crate::domain::entry::{Entry, TransferEntry, TransferOp};
 use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::lending::customer::CustomerSaved;
 use crate::domain::money::Currency;
 use crate::domain::time::Day;
 
@@ -80,6 +81,7 @@ pub struct Fold {
     date: u16,
     closed_through: Option<Day>,
     keys: Vec<FoldedKey>,
+    customers: Vec<FoldedCustomer>,
     /// Entries seen.
     pub entries: u64,
 }
@@ -93,6 +95,17 @@ pub struct FoldedKey {
     pub is_revoked: bool,
     /// Newest entry about it.
     pub last_seq: u64,
+}
+
+/// What the fold knows of a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldedCustomer {
+    /// Changes, counted from 1.
+    pub version: u32,
+    /// Newest entry about it.
+    pub last_seq: u64,
+    /// When it was made.
+    pub made_at: i64,
 }
 
 impl Fold {
@@ -173,6 +186,7 @@ impl Fold {
                 key.last_seq = seq.0;
                 Ok([None, None])
             }
+            Entry::CustomerSaved(saved) => self.customer(seq.0, saved).map(|()| [None, None]),
             Entry::PeriodClosed { through } => {
                 self.closed_through = Some(*through);
                 Ok([None, None])
@@ -186,6 +200,25 @@ impl Fold {
             }
             _ => Ok([None, None]),
         }
+    }
+
+    fn customer(&mut self, seq: u64, saved: &CustomerSaved) -> Result<(), String> {
+        let place = (saved.number as usize).wrapping_sub(1);
+        let before = self.customers.get(place).copied();
+        let is_next = place == self.customers.len() && saved.version == 1 && saved.previous == Seq::NONE;
+        let follows = before.is_some_and(|before| {
+            (before.version + 1, before.last_seq, before.made_at)
+                == (saved.version, saved.previous.0, saved.created_at.0)
+        });
+        let row = FoldedCustomer { version: saved.version, last_seq: seq, made_at: saved.created_at.0 };
+        if is_next {
+            self.customers.push(row);
+        } else if follows {
+            self.customers[place] = row;
+        } else {
+            return Err(format!("customer {} does not follow its entry before", saved.number));
+        }
+        Ok(())
     }
 
     fn transfer(&mut self, seq: u64, entry: &TransferEntry) -> Result<[Option<AccountNo>; 2], String> {
@@ -283,6 +316,12 @@ impl Fold {
     #[must_use]
     pub fn keys(&self) -> &[FoldedKey] {
         &self.keys
+    }
+
+    /// All customers, by number.
+    #[must_use]
+    pub fn customers(&self) -> &[FoldedCustomer] {
+        &self.customers
     }
 
     /// What seldom changes of an account that was folded.

@@ -103,6 +103,10 @@ impl<'a> KeyTables<'a> {
             Entry::AccountOpened(opened) => {
                 (b"account:", opened.cold.external_id.as_deref(), u64::from(opened.account.0))
             }
+            // A customer keeps its external id: only its first entry takes it.
+            Entry::CustomerSaved(saved) if saved.version == 1 => {
+                (b"customer", saved.facts.external_id.as_deref(), u64::from(saved.number))
+            }
             _ => return,
         };
         if let Some(text) = text

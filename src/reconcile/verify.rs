@@ -19,7 +19,7 @@ use crate::domain::ids::{AccountNo, IdKind, Seq, account_id, format_id};
 use crate::journal::{Item, Journal, JournalError, Visitor};
 
 pub use super::expected::Expected;
-use super::fold::{Fold, FoldedFacts, FoldedKey, line_name};
+use super::fold::{Fold, FoldedCustomer, FoldedFacts, FoldedKey, line_name};
 use super::key_tables::KeyTables;
 use super::tally::{FateFact, Tally, fate_of};
 
@@ -338,6 +338,21 @@ impl Walk<'_> {
         }
     }
 
+    /// As with keys: those that have not changed since they were stored must be what the journal says.
+    fn compare_customers(&mut self) {
+        let source = self.expected.source;
+        self.report.compared += self.expected.customers.len() as u64;
+        for (place, row) in self.expected.customers.iter().enumerate() {
+            let folded = self.fold.customers().get(place);
+            let said = FoldedCustomer { version: row.version, last_seq: row.last_seq.0, made_at: row.created_at.0 };
+            let is_newer = folded.is_some_and(|folded| folded.last_seq > row.last_seq.0);
+            if !is_newer && folded != Some(&said) {
+                let id = format_id(IdKind::Customer, place as u64 + 1);
+                self.report.problem(Some(row.last_seq), format!("{id}: {source} does not say what the journal does"));
+            }
+        }
+    }
+
     /// What was expected and never came, or should have gone and is still here.
     fn compare_rest(&mut self) {
         let (expected, source) = (self.expected, self.expected.source);
@@ -377,6 +392,7 @@ impl Walk<'_> {
                 self.report.problem(Some(self.last), what);
             }
             self.compare_api_keys();
+            self.compare_customers();
             self.compare_rest();
             self.keys.finish();
             for (seq, what) in std::mem::take(&mut self.keys.problems) {

@@ -8,13 +8,19 @@ use std::collections::BTreeMap;
 
 use super::chain::Writer;
 use super::packed::{DayRow, HoldRow, Packed, ResolutionRow, decode_chunk, encode_chunk};
-use super::row::{ACCOUNT_BYTES, Body, decode_sums, encode_account, encode_lines, encode_meta, encode_sums};
-use super::tables::{ACCOUNTS, ACCOUNTS_PER_CHUNK, GL_DAYS, HOLD_BITS, HOLDS, META, OFFDATE_SUMS};
+use super::row::{
+    ACCOUNT_BYTES, Body, CUSTOMER_BYTES, decode_sums, encode_account, encode_customer, encode_lines, encode_meta,
+    encode_sums,
+};
+use super::tables::{
+    ACCOUNTS, ACCOUNTS_PER_CHUNK, CUSTOMERS, CUSTOMERS_PER_CHUNK, GL_DAYS, HOLD_BITS, HOLDS, META, OFFDATE_SUMS,
+};
 use super::{Meta, OffDateKind, OffDateRow, ResolutionKind, Store, StoreError};
 use crate::domain::account::{Account, GlNo, Side};
 use crate::domain::apply::{Anchor, Mark};
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::{AccountNo, Seq};
+use crate::domain::lending::customer::CustomerRow;
 use crate::domain::time::Day;
 use crate::domain::transfer::Hold;
 
@@ -49,6 +55,19 @@ impl Checkpoint<'_> {
             body.put(&encode_account(account));
         }
         self.writer.put(ACCOUNTS, u128::from(chunk), body)
+    }
+
+    /// Replaces a chunk of customers: all rows of the chunk, 1 ..= 3,000; only the last chunk may be short.
+    ///
+    /// # Errors
+    /// See the type.
+    pub fn customers(&mut self, chunk: u32, rows: &[CustomerRow]) -> Result<(), StoreError> {
+        assert!(!rows.is_empty() && rows.len() <= CUSTOMERS_PER_CHUNK, "a chunk has 1 ..= 3,000 customers");
+        let mut body = Body::with_capacity(rows.len() * CUSTOMER_BYTES);
+        for row in rows {
+            body.put(&encode_customer(row));
+        }
+        self.writer.put(CUSTOMERS, u128::from(chunk), body)
     }
 
     /// Adds opened holds, then removes resolved ones; a resolved hold that was never stored is fine.

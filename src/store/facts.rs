@@ -37,6 +37,8 @@ pub struct Meta {
     pub accounts: u32,
     /// API keys by number, in the engine's own bytes.
     pub api_keys: Vec<Box<[u8]>>,
+    /// Customers in the checkpoint: numbers 1 ..= customers.
+    pub customers: u32,
 }
 
 /// One closing or re-opening of periods.

@@ -4,13 +4,14 @@
 //! damaged or missing. What was given before the error must be thrown away.
 
 use super::packed::{HoldRow, Packed, ResolutionRow, decode_chunk};
-use super::row::{ACCOUNT_BYTES, corrupt, decode_account, decode_lines, decode_meta};
-use super::tables::{ACCOUNTS, ACCOUNTS_PER_CHUNK, GL_DAYS, META};
+use super::row::{ACCOUNT_BYTES, CUSTOMER_BYTES, corrupt, decode_account, decode_customer, decode_lines, decode_meta};
+use super::tables::{ACCOUNTS, ACCOUNTS_PER_CHUNK, CUSTOMERS, CUSTOMERS_PER_CHUNK, GL_DAYS, META};
 use super::{Meta, OffDateRow, ResolutionKind, Store, StoreError};
 use crate::domain::account::{Account, GlNo};
 use crate::domain::apply::Anchor;
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::Seq;
+use crate::domain::lending::customer::CustomerRow;
 use crate::domain::time::Day;
 use crate::domain::transfer::Hold;
 
@@ -46,6 +47,30 @@ impl Store {
             // Accounts that were opened while the checkpoint was copied: replay opens them again.
             rows.truncate(expected);
             give(chunk, rows);
+        }
+        Ok(())
+    }
+
+    /// Gives every chunk of customers in order; together exactly `meta.customers` rows.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn load_customers(&self, give: &mut dyn FnMut(Vec<CustomerRow>)) -> Result<(), StoreError> {
+        let reader = self.reader()?;
+        let customers = reader.get(META, 0, decode_meta)?.map_or(0, |meta| meta.customers) as usize;
+        for chunk in 0..customers.div_ceil(CUSTOMERS_PER_CHUNK) {
+            let key = chunk as u128;
+            let mut rows = reader.require(CUSTOMERS, key, |body| {
+                let rows: Option<Vec<CustomerRow>> = body.chunks(CUSTOMER_BYTES).map(decode_customer).collect();
+                rows
+            })?;
+            let expected = (customers - chunk * CUSTOMERS_PER_CHUNK).min(CUSTOMERS_PER_CHUNK);
+            if rows.len() < expected {
+                return Err(corrupt(CUSTOMERS, key, format!("{} customers where {expected} belong", rows.len())));
+            }
+            // Those that were made while the checkpoint was copied: replay makes them again.
+            rows.truncate(expected);
+            give(rows);
         }
         Ok(())
     }

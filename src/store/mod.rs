@@ -36,3 +36,6 @@ pub const STORE_FILE: &str = "store.redb";
 
 /// Accounts in one chunk of a checkpoint: chunk `n` holds the numbers `1,000 n ..= 1,000 n + 999`.
 pub const ACCOUNTS_PER_CHUNK: u32 = tables::ACCOUNTS_PER_CHUNK;
+
+/// Customers in a chunk of a checkpoint.
+pub const CUSTOMERS_PER_CHUNK: usize = tables::CUSTOMERS_PER_CHUNK;

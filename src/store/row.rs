@@ -11,12 +11,37 @@ use std::collections::BTreeMap;
 use crate::domain::account::{Account, AccountType, BalanceRule, GlNo, Status};
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{Moment, Seq};
+use crate::domain::lending::customer::CustomerRow;
 use crate::domain::money::Currency;
 use crate::domain::time::Day;
 
 use super::facts::{Meta, PeriodEventRow};
 
 const SEAL_BYTES: usize = 8;
+
+/// Bytes of a customer's row: version 4, last seq 8, made at 8, little-endian.
+pub(super) const CUSTOMER_BYTES: usize = 20;
+
+/// A customer's row.
+pub(super) fn encode_customer(row: &CustomerRow) -> [u8; CUSTOMER_BYTES] {
+    let mut bytes = [0; CUSTOMER_BYTES];
+    bytes[..4].copy_from_slice(&row.version.to_le_bytes());
+    bytes[4..12].copy_from_slice(&row.last_seq.0.to_le_bytes());
+    bytes[12..].copy_from_slice(&row.created_at.0.to_le_bytes());
+    bytes
+}
+
+/// What [`encode_customer`] wrote.
+pub(super) fn decode_customer(bytes: &[u8]) -> Option<CustomerRow> {
+    let mut fields = Fields::new(bytes);
+    let row = CustomerRow {
+        version: u32::from_le_bytes(fields.array()?),
+        last_seq: Seq(u64::from_le_bytes(fields.array()?)),
+        created_at: Moment(i64::from_le_bytes(fields.array()?)),
+    };
+    fields.end()?;
+    Some(row)
+}
 
 /// Bytes of an account's row.
 pub(super) const ACCOUNT_BYTES: usize = 64;
@@ -286,13 +311,12 @@ pub(super) fn encode_meta(meta: &Meta) -> Body {
         body.put_varint(u64::from(key.code));
         body.put(&[key.account_type as u8]);
     }
-    if !meta.api_keys.is_empty() {
-        body.put_varint(meta.api_keys.len() as u64);
-        for row in &meta.api_keys {
-            body.put_varint(row.len() as u64);
-            body.put(row);
-        }
+    body.put_varint(meta.api_keys.len() as u64);
+    for row in &meta.api_keys {
+        body.put_varint(row.len() as u64);
+        body.put(row);
     }
+    body.put_varint(u64::from(meta.customers));
     body
 }
 
@@ -332,12 +356,11 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
         });
     }
     let mut api_keys = Vec::new();
-    if !fields.is_empty() {
-        for _ in 0..fields.varint()? {
-            let length = fields.narrow()?;
-            api_keys.push(fields.take(length)?.into());
-        }
+    for _ in 0..fields.varint()? {
+        let length = fields.narrow()?;
+        api_keys.push(fields.take(length)?.into());
     }
+    let customers = fields.narrow()?;
     fields.end()?;
     Some(Meta {
         journal_id,
@@ -352,6 +375,7 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
         gl_keys,
         accounts,
         api_keys,
+        customers,
     })
 }
 

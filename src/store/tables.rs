@@ -21,6 +21,7 @@
 //! | `key_rows` | kind << 96 \| segment << 32 \| chunk | 1 ..= 2,700 rows: hash of 16 bytes, seq of 8 |
 //! | `key_filters` | kind << 96 \| segment << 32 \| piece | 65,024 bytes of the filter, the last piece shorter |
 //! | `marks` (chained) | account << 64 \| place >> 10 | rows by place: low bits, back to last seq, back to cold seq, version, status, day, day before, four sums |
+//! | `customers` | (number − 1) / 3,000 | 1 ..= 3,000 rows of 20 bytes: version, last seq, made at |
 //! | `links` | tag << 120 \| (key + 1, 0 for the head) | the next key in the same form, 16 bytes |
 
 use redb::TableDefinition;
@@ -28,8 +29,8 @@ use redb::TableDefinition;
 /// Version of the file and of every value. A change of any format above is a new version: the store
 /// is disposable, so an old one is deleted and rebuilt, never migrated.
 ///
-/// 2: `gl_days` leaves lines without postings out. 3: `marks`. 4: holds stand in `offdate_days`, too.
-pub(super) const FORMAT: u8 = 4;
+/// 2: `gl_days` leaves lines without postings out. 3: `marks`. 4: holds stand in `offdate_days`, too. 5: `customers`.
+pub(super) const FORMAT: u8 = 5;
 
 /// Greatest length of a stored value, bytes. redb rounds values up to a power of two with the page's
 /// own header: 65,300 costs 1.0 times its length, 65,536 costs twice.
@@ -37,6 +38,9 @@ pub(super) const VALUE_BYTES_MAX: usize = 65_300;
 
 /// Accounts in one row of `accounts`: 1,000 × 64 bytes is the greatest round number below [`VALUE_BYTES_MAX`].
 pub(super) const ACCOUNTS_PER_CHUNK: u32 = 1_000;
+
+/// Customers in one row of `customers`: 3,000 × 20 bytes.
+pub(super) const CUSTOMERS_PER_CHUNK: usize = 3_000;
 
 /// Rows in one row of `key_rows`: 2,700 × 24 bytes.
 pub(super) const KEYS_PER_CHUNK: usize = 2_700;
@@ -97,9 +101,10 @@ pub(super) const KEY_ROWS: Table = dense("key_rows", 11);
 pub(super) const KEY_FILTERS: Table = dense("key_filters", 12);
 pub(super) const LINKS: Table = dense("links", 13);
 pub(super) const MARKS: Table = chained("marks", 14);
+pub(super) const CUSTOMERS: Table = dense("customers", 15);
 
 /// Every table, in order of their tags.
-pub(super) const TABLES: [Table; 15] = [
+pub(super) const TABLES: [Table; 16] = [
     FORMATS,
     META,
     ACCOUNTS,
@@ -115,9 +120,11 @@ pub(super) const TABLES: [Table; 15] = [
     KEY_FILTERS,
     LINKS,
     MARKS,
+    CUSTOMERS,
 ];
 
 // A full chunk with version and seal stays below the size at which redb doubles its space.
 const _: () = assert!(ACCOUNTS_PER_CHUNK as usize * 64 + 9 <= VALUE_BYTES_MAX);
+const _: () = assert!(CUSTOMERS_PER_CHUNK * 20 + 9 <= VALUE_BYTES_MAX);
 const _: () = assert!(KEYS_PER_CHUNK * 24 + 9 <= VALUE_BYTES_MAX);
 const _: () = assert!(FILTER_PIECE_BYTES + 9 <= VALUE_BYTES_MAX);

@@ -209,6 +209,7 @@ fn meta(accounts: u32) -> Meta {
         gl_keys: vec![GlKey { currency: Currency::INR, code: 1_001, account_type: AccountType::Asset }],
         accounts,
         api_keys: Vec::new(),
+        customers: 0,
     }
 }
 
@@ -539,17 +540,17 @@ fn fixture(version: &str) -> PathBuf {
 /// What an older version wrote is not read wrongly but built anew from the journal.
 #[test]
 fn stores_of_older_versions_are_refused_by_their_numbers() {
-    for (version, number) in [("v1", 1), ("v2", 2), ("v3", 3)] {
+    for (version, number) in [("v1", 1), ("v2", 2), ("v3", 3), ("v4", 4)] {
         let error = MemoryFile::of(std::fs::read(fixture(version)).unwrap()).open().map(|_| ()).unwrap_err();
         assert!(matches!(error, StoreError::Format { found } if found == number), "{error:?}");
         assert!(error.wants_rebuild());
     }
 }
 
-/// `data/store/v4/` holds a store as version 4 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
+/// `data/store/v5/` holds a store as version 5 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
 #[test]
-fn a_store_of_version_4_still_opens() {
-    let path = fixture("v4");
+fn a_store_of_version_5_still_opens() {
+    let path = fixture("v5");
     let made = MemoryFile::default();
     let store = made.open().unwrap();
     write_sample(&store);

@@ -2,6 +2,7 @@
 
 mod caching;
 mod concurrency;
+mod customers;
 mod described;
 mod domain_books;
 mod domain_effects;

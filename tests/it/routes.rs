@@ -315,6 +315,8 @@ async fn every_command_is_replayed_under_its_key() {
             "update_account" => ("ext:A", r#"{"name":"Drawer 1"}"#.to_owned()),
             "close_period" => ("", r#"{"through":"2020-01-31"}"#.to_owned()),
             "reopen_period" => ("", r#"{"through":"2020-01-31","reason":"late voucher"}"#.to_owned()),
+            "create_customer" => ("", r#"{"kind":"individual","name":"Asha","external_id":"C"}"#.to_owned()),
+            "update_customer" => ("ext:C", r#"{"pan":"ABCDE1234F"}"#.to_owned()),
             "accept_clock" => ("", "{}".to_owned()),
             "create_api_key" => ("", r#"{"name":"till","role":"cashier"}"#.to_owned()),
             "rotate_api_key" => (spare, r#"{"overlap_s":60}"#.to_owned()),

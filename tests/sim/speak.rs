@@ -242,5 +242,6 @@ pub fn from_reply(reply: &Reply, dry: bool) -> Said {
         Reply::ClockAccepted => Said::Clock,
         Reply::ApiKey { key, created } => Said::Key(Box::new(from_key(key)), *created),
         Reply::Noted => Said::Noted,
+        Reply::Customer { .. } => unreachable!("the scripts have no customers"),
     }
 }

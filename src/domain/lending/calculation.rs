@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::rounding::{Mode, round_to};
 use super::schedule::{Row, Schedule, schedule};
-use super::terms::{Terms, TermsError};
+use super::terms::{AMOUNT_MAX, Terms, TermsError};
 use super::yields::{Flow, effective_of, internal_rate, nominal_of, xirr};
 use crate::domain::time::Day;
 
@@ -75,7 +75,8 @@ pub fn calculate(terms: &Terms) -> Result<Calculation, TermsError> {
         net_disbursed,
         apr_pct: pct(yearly.apr),
         apr_method: yearly.method,
-        effective_pct: yearly.effective.map(pct),
+        // A daily rate of some per cent compounds to what nobody can read, nor a decimal hold.
+        effective_pct: yearly.effective.filter(|rate| rate.abs() < Decimal::from(AMOUNT_MAX)).map(pct),
         display: terms.rounding.display,
     })
 }
@@ -105,9 +106,11 @@ pub fn annual_rates(terms: &Terms) -> Result<AnnualRates, TermsError> {
     };
     let paid_out = -(terms.principal - taken);
     let periods = terms.frequency.per_year();
-    let unsolvable = || TermsError::new("charges", "leave an annual rate that cannot be stated (over 100,000 % a period)");
+    let unsolvable =
+        || TermsError::new("charges", "leave an annual rate that cannot be stated (over 100,000 % a period)");
     if made.is_regular {
-        let flows = flows_of(paid_out, made.rows.iter().map(|row| Some((row.n, row.instalment)))).ok_or_else(unsolvable)?;
+        let flows =
+            flows_of(paid_out, made.rows.iter().map(|row| Some((row.n, row.instalment)))).ok_or_else(unsolvable)?;
         let rate = internal_rate(&flows).ok_or_else(unsolvable)?;
         let method = if terms.apr_with_gst { METHOD_PERIODIC } else { METHOD_PERIODIC_NET };
         return Ok(AnnualRates { apr: rate * Decimal::from(periods), effective: effective_of(rate, periods), method });

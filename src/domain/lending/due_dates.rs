@@ -1,7 +1,7 @@
 //! Due dates: anchored, so that a 31st becomes a 28th in February and a 31st again in March.
 
+use jiff::Span;
 use jiff::civil::Date;
-use jiff::{Span, ToSpan};
 
 use super::day_count::YearFraction;
 use crate::domain::time::Day;
@@ -126,7 +126,7 @@ impl DueDates {
                 u16::try_from(day).ok().map(Day)
             }
             Step::Months(months) => {
-                let by: Span = (n - 1).checked_mul(months).filter(|by| by.abs() < 3_000)?.months();
+                let by = Span::new().months((n - 1).checked_mul(months).filter(|by| by.abs() < 3_000)?);
                 let month: Date = self.first.date().first_of_month().checked_add(by).ok()?;
                 let day = self.anchor.min(month.days_in_month());
                 Day::from_date(jiff::civil::date(month.year(), month.month(), day))

@@ -8,8 +8,10 @@
 //! 3. [`schedule`]: from terms to rows.
 //! 4. [`yields`]: what it costs in a year (APR, XIRR).
 //! 5. [`calculation`]: all of it, as one answer.
+//! 6. [`customer`]: who borrows.
 
 pub mod calculation;
+pub mod customer;
 pub mod day_count;
 pub mod due_dates;
 pub mod rounding;

@@ -248,9 +248,7 @@ impl<'a> Maker<'a> {
         let is_broken_first = !self.first_is_whole && period.from == self.start;
         match terms.day_count {
             DayCount::Thirty360 => self.part_of_periods(period.n, from, to),
-            _ if is_broken_first && terms.broken_period.is_some() => {
-                self.part_of_periods(period.n, from, to)
-            }
+            _ if is_broken_first && terms.broken_period.is_some() => self.part_of_periods(period.n, from, to),
             counted => counted.between(from, to),
         }
     }
@@ -450,7 +448,13 @@ impl<'a> Maker<'a> {
         let of_reset = reset.map(|day| (day, None));
         // On one day the prepayment comes first: it was paid on the old terms.
         let next = match (of_prepayment, of_reset) {
-            (Some(paid), Some(reset)) => if paid.0 <= reset.0 { paid } else { reset },
+            (Some(paid), Some(reset)) => {
+                if paid.0 <= reset.0 {
+                    paid
+                } else {
+                    reset
+                }
+            }
             (one, other) => one.or(other)?,
         };
         (next.0 < before).then_some(next)
@@ -545,7 +549,8 @@ impl<'a> Maker<'a> {
             Change::Resolve if self.balance.is_zero() => {}
             Change::Resolve => {
                 let first = (n + 1).max(self.moratorium_periods() + 1);
-                self.last = self.last.or(self.projected);
+                // No moratorium's row is the last: nothing is paid in it.
+                self.last = self.last.or(self.projected.map(|row| row.max(self.moratorium_periods() + 1)));
                 if self.last.is_some_and(|last| first <= last) {
                     self.base = self.solve(first)?;
                 }

@@ -292,10 +292,15 @@ impl fmt::Display for TermsError {
 }
 
 impl Terms {
-    /// The same loan as the books of the figures have it: nothing rounded, nothing paid ahead. The APR is of this.
+    /// The loan as its APR is worked out: nothing paid ahead, and the instalment that was solved not rounded (the
+    /// regulator's example has 17.07 % by 969.73, where 970 would give 17.10). An instalment of method flat is not
+    /// solved, it is agreed: its rounding stays.
     #[must_use]
     pub fn exact(&self) -> Terms {
-        let rounding = Rounding { instalment: None, interest: None, ..self.rounding };
+        let rounding = match self.method {
+            Method::Flat => self.rounding,
+            Method::Reducing | Method::EqualPrincipal => Rounding { instalment: None, interest: None, ..self.rounding },
+        };
         Terms { rounding, prepayments: Vec::new(), foreclose_on: None, ..self.clone() }
     }
 

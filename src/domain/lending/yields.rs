@@ -56,7 +56,8 @@ fn middle(low: Decimal, high: Decimal) -> Decimal {
 fn bracket(flows: &[Flow]) -> Option<(Decimal, Decimal)> {
     let at_zero = worth(flows, Decimal::ZERO)?.0;
     let differs = |rate: Decimal| {
-        worth(flows, rate).is_some_and(|(value, _)| value.is_zero() || (value > Decimal::ZERO) != (at_zero > Decimal::ZERO))
+        worth(flows, rate)
+            .is_some_and(|(value, _)| value.is_zero() || (value > Decimal::ZERO) != (at_zero > Decimal::ZERO))
     };
     let mut before = Decimal::ZERO;
     let mut rate = Decimal::new(1, 4);

@@ -27,6 +27,7 @@ mod deadline;
 pub mod identity;
 pub mod limit;
 mod opening;
+pub mod secrets;
 pub mod token;
 
 use std::net::IpAddr;

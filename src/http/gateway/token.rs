@@ -14,6 +14,8 @@ use subtle::ConstantTimeEq;
 use crate::domain::ids::{ID_DIGITS, IdKind, format_id, parse_id};
 use crate::engine::command::IdempotencyKey;
 
+use super::secrets::Secrets;
+
 /// Characters of 256 bits in base64url.
 const SECRET_CHARS: usize = 43;
 
@@ -82,6 +84,12 @@ impl Tokens {
     #[must_use]
     pub fn new(folder_secret: [u8; 32]) -> Tokens {
         Tokens { folder_secret }
+    }
+
+    /// What seals the secrets of customers.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        Secrets::new(&self.folder_secret)
     }
 
     /// The hash that is kept of a secret.

@@ -248,6 +248,13 @@ impl<'a, 'e> Fields<'a, 'e> {
         day
     }
 
+    /// A business date to change: absent (`None`), `null` (`Some(None)`) or a date.
+    pub fn day_change(&mut self, name: &str) -> Option<Option<Day>> {
+        let is_null = self.is_null(name);
+        let day = self.day(name);
+        if is_null { Some(None) } else { day.map(Some) }
+    }
+
     /// An amount: `None` when absent; `Some(None)` when it is a number or no plain decimal, which
     /// the books refuse, not we.
     pub fn amount(&mut self, name: &str) -> Option<Option<Decimal>> {

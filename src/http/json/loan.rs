@@ -19,7 +19,8 @@ use super::order::object;
 const ROWS: std::ops::RangeInclusive<i64> = 0..=100_000;
 
 /// Multiples that instalments and interest may be rounded to.
-const INSTALMENT_UNITS: [(Option<u32>, &str); 4] = [(None, "none"), (Some(1), "0.01"), (Some(100), "1"), (Some(1_000), "10")];
+const INSTALMENT_UNITS: [(Option<u32>, &str); 4] =
+    [(None, "none"), (Some(1), "0.01"), (Some(100), "1"), (Some(1_000), "10")];
 const INTEREST_UNITS: [(Option<u32>, &str); 3] = [(None, "none"), (Some(1), "0.01"), (Some(100), "1")];
 const DISPLAY_UNITS: [(u32, &str); 2] = [(1, "0.01"), (100, "1")];
 

@@ -11,6 +11,7 @@
 mod account;
 mod api_key;
 mod batch;
+mod customer;
 mod fields;
 mod loan;
 mod order;
@@ -27,6 +28,7 @@ use super::problem::{Code, FieldError, Outcome, Problem};
 pub use account::{ChangeFields, parse_account, parse_account_change, parse_accounts};
 pub use api_key::{parse_new_key, parse_rotation};
 pub use batch::{BatchForm, parse_batch};
+pub use customer::{CustomerFields, NewCustomerFields, parse_customer, parse_customer_change};
 pub use loan::{parse_loan_terms, refused as loan_refused};
 pub use order::{PeriodReopening, parse_empty, parse_period_close, parse_period_reopen, parse_post, parse_reversal};
 pub use transfer::parse_transfer;

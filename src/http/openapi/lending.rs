@@ -1,18 +1,87 @@
 //! Objects of lending, field by field: what the routes take and give.
 
 use crate::config::NAME_CHARS_MAX;
+use crate::domain::lending::customer::CUSTOMER_KINDS;
 use crate::domain::lending::day_count::DAY_COUNTS;
 use crate::domain::lending::due_dates::{FREQUENCIES, HOLIDAY_SHIFTS};
 use crate::domain::lending::rounding::MODES;
 use crate::domain::lending::terms::{
     BROKEN_PERIODS, HOLIDAYS_MAX, KEEPS, LIST_MAX, METHODS, MORATORIUM_INTERESTS, PAYEES, ROWS_MAX,
 };
+use crate::domain::reject::RejectCode as R;
 
-use super::schemas::{Kind, Schema, always, gives, sometimes, takes};
+use super::super::problem::Code;
+use super::super::resources::Operation;
+use super::operations::{AFTER, DRY_RUN, Description, Gives, LIMIT, PLAIN};
+use super::schemas::{Kind, Schema, always, gives, or_null, sometimes, takes};
 
 const ROW: Kind = Kind::Whole { min: 1, max: ROWS_MAX as i64 };
 const KEEP: Kind = Kind::OneOf(|| KEEPS.iter().map(|(_, name)| *name).collect());
 const PAYEE: Kind = Kind::OneOf(|| PAYEES.iter().map(|(_, name)| *name).collect());
+
+const KINDS: Kind = Kind::OneOf(|| CUSTOMER_KINDS.iter().map(|(_, name)| *name).collect());
+
+/// The body of `POST /v1/customers`.
+pub const NEW_CUSTOMER: Schema = takes(
+    "NewCustomer",
+    "A customer to make.",
+    &[
+        always("kind", KINDS, "A person, or a firm, company, trust or other body."),
+        always("name", Kind::Filled(NAME_CHARS_MAX), "As on the proof of identity."),
+        sometimes("external_id", Kind::ExternalId, "Your own id, unique for ever among customers."),
+        sometimes("born_on", Kind::Date, "Birth, or incorporation."),
+        sometimes("phone", Kind::Text(20), "Telephone number."),
+        sometimes("email", Kind::Text(254), "Address for mail."),
+        sometimes("address", Kind::Text(500), "Postal address."),
+        sometimes("pan", Kind::Text(32), "Permanent account number; kept sealed."),
+        sometimes("bank_account", Kind::Text(32), "Number of the bank account, 9 to 18 digits; kept sealed."),
+        sometimes("ifsc", Kind::Text(32), "Code of that account's branch."),
+        sometimes("metadata", Kind::Metadata, "Your own pairs."),
+    ],
+);
+
+/// The body of `PATCH /v1/customers/{id}`.
+pub const CUSTOMER_CHANGE: Schema = Schema { needs_one: true, ..CHANGE };
+
+const CHANGE: Schema = takes(
+    "CustomerChange",
+    "What to change of a customer; at least one field. `null` removes what is not needed.",
+    &[
+        sometimes("name", Kind::Filled(NAME_CHARS_MAX), "Never `null`."),
+        sometimes("born_on", Kind::Date, "Birth, or incorporation."),
+        sometimes("phone", Kind::Text(20), "Telephone number."),
+        sometimes("email", Kind::Text(254), "Address for mail."),
+        sometimes("address", Kind::Text(500), "Postal address."),
+        sometimes("pan", Kind::Text(32), "Permanent account number; kept sealed."),
+        sometimes("bank_account", Kind::Text(32), "Number of the bank account, 9 to 18 digits; kept sealed."),
+        sometimes("ifsc", Kind::Text(32), "Code of that account's branch."),
+        sometimes("metadata", Kind::Metadata, "Replaces all pairs; `null` removes them."),
+    ],
+);
+
+/// A customer.
+pub const CUSTOMER: Schema = gives(
+    "Customer",
+    "Who borrows. A cashier sees the last four characters of what is secret.",
+    &[
+        always("object", Kind::Exactly("customer"), "What this is."),
+        sometimes("id", Kind::Id("cust_"), "Its name; absent in a dry run."),
+        sometimes("dry_run", Kind::True, "Nothing was done."),
+        or_null("external_id", Kind::ExternalId, "Your own id."),
+        always("kind", KINDS, "A person, or a firm, company, trust or other body."),
+        always("name", Kind::Filled(NAME_CHARS_MAX), "As on the proof of identity."),
+        or_null("born_on", Kind::Date, "Birth, or incorporation."),
+        or_null("phone", Kind::Text(20), "Telephone number."),
+        or_null("email", Kind::Text(254), "Address for mail."),
+        or_null("address", Kind::Text(500), "Postal address."),
+        or_null("pan", Kind::Text(32), "Permanent account number."),
+        or_null("bank_account", Kind::Text(32), "Number of the bank account."),
+        or_null("ifsc", Kind::Text(32), "Code of that account's branch."),
+        always("metadata", Kind::Metadata, "Your own pairs."),
+        always("version", Kind::Whole { min: 1, max: u32::MAX as i64 }, "Changes, counted from 1."),
+        always("created_at", Kind::Instant, "When it was made."),
+    ],
+);
 
 /// How figures are rounded.
 pub const ROUNDING: Schema = takes(
@@ -24,13 +93,21 @@ pub const ROUNDING: Schema = takes(
             Kind::OneOf(|| vec!["none", "0.01", "1", "10"]),
             "Multiple of the instalment, with equal_principal of its share of principal; 0.01 when absent.",
         ),
-        sometimes("interest", Kind::OneOf(|| vec!["none", "0.01", "1"]), "Multiple of each interest; 0.01 when absent."),
+        sometimes(
+            "interest",
+            Kind::OneOf(|| vec!["none", "0.01", "1"]),
+            "Multiple of each interest; 0.01 when absent.",
+        ),
         sometimes(
             "mode",
             Kind::OneOf(|| MODES.iter().map(|(_, name)| *name).collect()),
             "Which way both go; half_up when absent.",
         ),
-        sometimes("display", Kind::OneOf(|| vec!["0.01", "1"]), "Multiple of what is shown, halves up; 0.01 when absent."),
+        sometimes(
+            "display",
+            Kind::OneOf(|| vec!["0.01", "1"]),
+            "Multiple of what is shown, halves up; 0.01 when absent.",
+        ),
     ],
 );
 
@@ -187,3 +264,43 @@ pub const LOAN_CALCULATION: Schema = gives(
         always("schedule", Kind::List(&SCHEDULE_ROW, ROWS_MAX as usize + 1), "The rows."),
     ],
 );
+
+/// What is said about an operation of lending.
+pub fn describe(operation: Operation) -> Description {
+    let plain = Description { tag: "Lending", gives: Gives::One(&CUSTOMER), ..PLAIN };
+    let of_one = Description { also: &[Code::CustomerNotFoundInPath], ..plain };
+    match operation {
+        Operation::CreateCustomer => Description {
+            summary: "Makes a customer",
+            about: "PAN and bank account are sealed before they reach the books.",
+            parameters: &[DRY_RUN],
+            body: Some(&NEW_CUSTOMER),
+            statuses: &[200, 201],
+            refusals: &[R::ExternalIdExists],
+            ..plain
+        },
+        Operation::UpdateCustomer => Description {
+            summary: "Changes a customer",
+            about: "`If-Match` with the entity tag that was read refuses a change of what changed meanwhile.",
+            parameters: &[DRY_RUN],
+            body: Some(&CUSTOMER_CHANGE),
+            refusals: &[R::VersionMismatch],
+            ..of_one
+        },
+        Operation::GetCustomer => Description { summary: "Shows a customer", ..of_one },
+        Operation::CalculateLoan => Description {
+            summary: "Works a loan out",
+            about: "Terms in; schedule, totals and the figures of a key facts statement out. The books are neither asked nor \
+                    changed.",
+            body: Some(&NEW_LOAN_CALCULATION),
+            gives: Gives::One(&LOAN_CALCULATION),
+            ..plain
+        },
+        _ => Description {
+            summary: "Lists customers, newest first",
+            parameters: &[LIMIT, AFTER],
+            gives: Gives::Page(&CUSTOMER),
+            ..plain
+        },
+    }
+}

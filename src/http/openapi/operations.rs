@@ -93,10 +93,10 @@ const fn parameter(name: &'static str, kind: Value, about: &'static str) -> Para
     Parameter { name, kind, about }
 }
 
-const DRY_RUN: Parameter =
+pub(super) const DRY_RUN: Parameter =
     parameter("dry_run", Value::Flag, "Decide and change nothing: 200, no id, no idempotency key needed.");
-const LIMIT: Parameter = parameter("limit", Value::Limit, "Rows of a page.");
-const AFTER: Parameter = parameter("starting_after", Value::Cursor, "The last row of the page before.");
+pub(super) const LIMIT: Parameter = parameter("limit", Value::Limit, "Rows of a page.");
+pub(super) const AFTER: Parameter = parameter("starting_after", Value::Cursor, "The last row of the page before.");
 const TRANSFER_EXPAND: Parameter = parameter(
     "expand[]",
     Value::Expand(&["debit_account", "credit_account", "reverses", "reversed_by"]),
@@ -123,7 +123,7 @@ const NEW: &[R] = &[
     R::BalanceOverflow,
 ];
 
-const PLAIN: Description = Description {
+pub(super) const PLAIN: Description = Description {
     summary: "",
     about: "",
     tag: "",
@@ -148,15 +148,9 @@ pub fn describe(operation: Operation) -> Description {
         Op::ListPeriods | Op::ClosePeriod | Op::ReopenPeriod => periods(operation),
         Op::GetTrialBalance | Op::ExportBooks | Op::CreateVerification | Op::GetOperation => books(operation),
         Op::CreateApiKey | Op::ListApiKeys | Op::GetApiKey | Op::RotateApiKey | Op::RevokeApiKey => api_keys(operation),
-        Op::CalculateLoan => Description {
-            summary: "Works a loan out",
-            about: "Terms in; schedule, totals and the figures of a key facts statement out. The books are neither asked nor \
-                    changed.",
-            tag: "Lending",
-            body: Some(&s::NEW_LOAN_CALCULATION),
-            gives: Gives::One(&s::LOAN_CALCULATION),
-            ..PLAIN
-        },
+        Op::CreateCustomer | Op::ListCustomers | Op::GetCustomer | Op::UpdateCustomer | Op::CalculateLoan => {
+            super::lending::describe(operation)
+        }
         Op::GetLatency | Op::GetMetrics => measured(operation),
         Op::AcceptClock | Op::GetStatus | Op::GetLivez | Op::GetReadyz | Op::GetStartupz => process(operation),
         Op::ListProblems | Op::GetProblem | Op::GetOpenapi | Op::GetDocs | Op::GetDocsStyle | Op::GetProto => {

@@ -9,8 +9,8 @@ use crate::domain::account::{ACCOUNT_TYPES, BALANCE_RULES, STATUSES};
 use crate::engine::view::TransferStatus;
 
 pub use super::lending::{
-    CHARGE_SHOWN, LOAN_CALCULATION, LOAN_CHARGE, MORATORIUM, NEW_LOAN_CALCULATION, PREPAYMENT, RATE_RESET, ROUNDING,
-    SCHEDULE_ROW, STEP,
+    CHARGE_SHOWN, CUSTOMER, CUSTOMER_CHANGE, LOAN_CALCULATION, LOAN_CHARGE, MORATORIUM, NEW_CUSTOMER,
+    NEW_LOAN_CALCULATION, PREPAYMENT, RATE_RESET, ROUNDING, SCHEDULE_ROW, STEP,
 };
 pub use super::requests::{
     ACCOUNT_CHANGE, NEW_ACCOUNT, NEW_ACCOUNTS, NEW_API_KEY, NEW_BATCH, NEW_CLOSING, NEW_POSTING, NEW_REOPENING,
@@ -121,7 +121,7 @@ pub(super) const fn always(name: &'static str, kind: Kind, about: &'static str) 
     Field { name, kind, need: Need::Always, about }
 }
 
-const fn or_null(name: &'static str, kind: Kind, about: &'static str) -> Field {
+pub(super) const fn or_null(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, kind, need: Need::OrNull, about }
 }
 
@@ -519,6 +519,9 @@ pub const SCHEMAS: &[&Schema] = &[
     &NEW_REOPENING,
     &NEW_API_KEY,
     &NEW_ROTATION,
+    &NEW_CUSTOMER,
+    &CUSTOMER_CHANGE,
+    &CUSTOMER,
     &NEW_LOAN_CALCULATION,
     &ROUNDING,
     &MORATORIUM,

@@ -38,6 +38,8 @@ const PARSERS: &[(&Schema, Parse)] = &[
     (&schemas::NEW_CLOSING, |body| json::parse_period_close(body).map(drop)),
     (&schemas::NEW_REOPENING, |body| json::parse_period_reopen(body).map(drop)),
     (&schemas::NEW_API_KEY, |body| json::parse_new_key(body).map(drop)),
+    (&schemas::NEW_CUSTOMER, |body| json::parse_customer(body).map(drop)),
+    (&schemas::CUSTOMER_CHANGE, |body| json::parse_customer_change(body).map(drop)),
     (&schemas::NEW_LOAN_CALCULATION, |body| json::parse_loan_terms(body).map(drop)),
     (&schemas::NEW_ROTATION, |body| json::parse_rotation(body).map(drop)),
 ];

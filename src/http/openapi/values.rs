@@ -137,7 +137,9 @@ pub fn schema_of(kind: Kind) -> Json {
 /// An example of an object: what is always there, or the first field where nothing is.
 #[must_use]
 pub fn example_of(schema: &Schema) -> Json {
-    let is_shown = |field: &&Field| matches!(field.need, Need::Always | Need::OrNull) || ["id", "instalments"].contains(&field.name);
+    let is_shown = |field: &&Field| {
+        matches!(field.need, Need::Always | Need::OrNull) || ["id", "instalments"].contains(&field.name)
+    };
     let mut shown: Vec<&Field> = schema.fields.iter().filter(is_shown).collect();
     if shown.is_empty() {
         shown.extend(schema.fields.first());

@@ -6,12 +6,14 @@
 mod account;
 mod api_key;
 mod books;
+mod customer;
 mod loan;
 mod transfer;
 
 pub use account::{account, account_page, accounts_batch, past_account};
 pub use api_key::{api_key, api_key_page};
 pub use books::{periods, statement, statement_csv, status, trial_balance, trial_balance_csv};
+pub use customer::{ShownCustomer, ShownSecrets, customer, customer_page};
 pub use loan::loan_calculation;
 pub use transfer::{transfer, transfer_page, transfers_batch, voucher};
 
@@ -103,6 +105,14 @@ fn write_day_or_null(out: &mut Vec<u8>, day: Option<Day>) {
         }
         None => out.extend_from_slice(b"null"),
     }
+}
+
+/// An instant as text: RFC 3339, UTC, microseconds.
+#[must_use]
+pub fn moment_text(moment: Moment) -> String {
+    let mut out = Vec::with_capacity(27);
+    write_moment(&mut out, moment);
+    String::from_utf8(out).expect("digits and marks are ASCII")
 }
 
 /// Appends an instant as RFC 3339 in UTC with microseconds. Years 0 to 9999; others are held at the ends.

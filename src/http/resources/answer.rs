@@ -44,6 +44,7 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
             }
             reply
         }
+        Said::Customer { ref view, created } => super::customers::reply_of(call, created, view)?,
         Said::Noted => Reply::json(StatusCode::OK, b"{}".to_vec()),
         Said::Refused(reject) => return Err(kept(refusal(call, reject), &answer)),
         Said::BatchRefused(ref rejected) => {
@@ -125,6 +126,7 @@ fn refusal(call: &Call<'_>, reject: Reject) -> Box<Problem> {
         RejectCode::TransferNotFound if is_path => Problem::new(Code::TransferNotFoundInPath, reject_detail(reject)),
         RejectCode::AccountNotFound if is_path => Problem::new(Code::AccountNotFoundInPath, reject_detail(reject)),
         RejectCode::ApiKeyNotFound if is_path => Problem::new(Code::ApiKeyNotFoundInPath, reject_detail(reject)),
+        RejectCode::CustomerNotFound if is_path => Problem::new(Code::CustomerNotFoundInPath, reject_detail(reject)),
         _ => Problem::of_reject(reject),
     }
 }

@@ -5,6 +5,7 @@ mod answer;
 mod api_keys;
 mod batches;
 mod books;
+mod customers;
 mod description;
 mod entries;
 mod expand;
@@ -83,6 +84,14 @@ pub enum Operation {
     RotateApiKey,
     /// `POST /v1/api_keys/{id}/revoke`
     RevokeApiKey,
+    /// `POST /v1/customers`
+    CreateCustomer,
+    /// `GET /v1/customers`
+    ListCustomers,
+    /// `GET /v1/customers/{id}`
+    GetCustomer,
+    /// `PATCH /v1/customers/{id}`
+    UpdateCustomer,
     /// `POST /v1/loan_calculations`
     CalculateLoan,
     /// `POST /v1/clock/accept`
@@ -168,6 +177,10 @@ async fn dispatch_rare(call: &mut Call<'_>) -> Outcome<Reply> {
         Operation::GetApiKey => api_keys::get(call).await,
         Operation::RotateApiKey => api_keys::rotate(call).await,
         Operation::RevokeApiKey => api_keys::revoke(call).await,
+        Operation::CreateCustomer => customers::create(call).await,
+        Operation::ListCustomers => customers::list(call).await,
+        Operation::GetCustomer => customers::get(call).await,
+        Operation::UpdateCustomer => customers::update(call).await,
         Operation::CalculateLoan => loans::calculate_loan(call).await,
         Operation::AcceptClock => books::accept_clock(call).await,
         Operation::GetStatus => health::status(call).await,
@@ -207,6 +220,12 @@ impl<'a> Names<'a> {
             }
             found => Ok(found?),
         }
+    }
+}
+
+impl Names<'_> {
+    fn customer(&self, text: &str) -> Result<Option<u32>, Unavailable> {
+        self.settle(self.core.resolve_customer(text, self.reach))
     }
 }
 
