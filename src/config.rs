@@ -252,6 +252,9 @@ pub const REQUEST_TIMEOUT_MS_MAX: u64 = 3_600_000;
 /// API keys, revoked ones included: they are all in memory and in every checkpoint, some 200 bytes each.
 pub const API_KEYS_MAX: usize = 10_000;
 
+/// Bytes that `expand[]` may add to one answer: a page of 1,000 transfers with two accounts of 4 KiB each.
+pub const EXPANDED_BYTES_MAX: usize = 8 << 20;
+
 /// Scopes of one API key.
 pub const API_KEY_SCOPES_MAX: usize = 64;
 

@@ -49,6 +49,7 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     let core = parts.core;
     let expected = match Expected::from_store(core.store()) {
         Ok(expected) => expected,
+        Err(error) if error.wants_rebuild() => return unopened(args, &error),
         Err(error) => return fail(&error),
     };
     let bar = indicatif::ProgressBar::new(core.journal().durable_seq().0);

@@ -141,6 +141,13 @@ impl Clock {
         self.state.lock().suspect
     }
 
+    /// The first moment after a day in the books' zone.
+    #[must_use]
+    pub fn end_of(&self, day: Day) -> Moment {
+        let next = day.date().tomorrow().and_then(|next| next.to_zoned(self.zone.clone()));
+        Moment(next.map_or(i64::MAX, |next| next.timestamp().as_microsecond()))
+    }
+
     /// The calendar day of a moment in the books' zone, clamped to what [`Day`] holds.
     #[must_use]
     pub fn day_of(&self, moment: Moment) -> Day {

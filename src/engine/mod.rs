@@ -47,7 +47,7 @@ pub mod watermark;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -166,6 +166,8 @@ pub struct Core {
     day_runs: Mutex<Vec<(Day, Seq)>>,
     /// Changes under all account locks only, so it is stable under any of them.
     business_date: AtomicU32,
+    /// The first moment after the business date, microseconds: whoever comes later rolls the day first.
+    day_ends: AtomicI64,
     /// `Day` + 1, 0 for none; changes under all account locks only.
     closed_through: AtomicU32,
     checkpoint_seq: AtomicU64,
@@ -222,6 +224,7 @@ impl Core {
             lending: LendingBook::default(),
             day_runs: Mutex::default(),
             business_date: AtomicU32::new(0),
+            day_ends: AtomicI64::new(i64::MIN),
             closed_through: AtomicU32::new(0),
             checkpoint_seq: AtomicU64::new(0),
             // Whatever an earlier run has stored is about what it made durable.
@@ -280,6 +283,7 @@ impl Core {
 
     fn set_business_date(&self, date: Day) {
         self.business_date.store(u32::from(date.0), Ordering::Release);
+        self.day_ends.store(self.clock.end_of(date).0, Ordering::Release);
     }
 
     fn closed_through(&self) -> Option<Day> {

@@ -18,6 +18,7 @@ use crate::domain::apply::open_account;
 use crate::domain::entry::Entry;
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
 use crate::domain::transfer::View;
 use crate::journal::{Item, JournalError, JournalOptions, Maintenance, SegmentInfo, Trailer, Writer};
@@ -34,6 +35,9 @@ use super::view::PeriodEvent;
 use super::{Core, EngineOptions};
 
 pub use crate::store::STORE_FILE;
+
+/// Written when damage is found in the store while it is in use: the next start rebuilds it.
+pub const STORE_DAMAGED_FILE: &str = "store.damaged";
 
 /// Entries replayed between two checkpoints when the store is rebuilt: bounds the overlays' memory.
 const REPLAY_CHECKPOINT_ENTRIES: u64 = 4_000_000;
@@ -90,7 +94,13 @@ pub struct RecoveryReport {
 /// [`OpenError`]; nothing was changed that a second attempt could miss.
 pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSource>) -> Result<Parts, OpenError> {
     let mut report = RecoveryReport::default();
+    let is_marked = disk.list()?.iter().any(|name| name == STORE_DAMAGED_FILE);
     let (store, meta) = match open_store(disk.as_ref(), options) {
+        Ok(opened) if is_marked => {
+            tracing::warn!("an audit found the store damaged: it is rebuilt from the journal");
+            drop(opened);
+            rebuild(disk.as_ref(), options, &mut report)?
+        }
         Ok(opened) => opened,
         Err(error) if error.wants_rebuild() => {
             tracing::warn!(error = %error, "the store is damaged or of another format: it is rebuilt from the journal");
@@ -150,6 +160,11 @@ fn rebuild(
     disk.remove(STORE_FILE)?;
     disk.sync_dir()?;
     report.rebuilt_store = true;
+    if disk.list()?.iter().any(|name| name == STORE_DAMAGED_FILE) {
+        // After the store itself: a power cut in between leaves the mark, and it is removed once more.
+        disk.remove(STORE_DAMAGED_FILE)?;
+        disk.sync_dir()?;
+    }
     Ok(open_store(disk, options)?)
 }
 
@@ -412,6 +427,14 @@ impl Core {
         }
     }
 
+    /// Rolls the business day if it is over. Every command asks, not the ticker alone: after a start in the
+    /// morning, or right after midnight, nothing may be posted to the day before.
+    pub(super) fn keep_day(&self) {
+        if self.clock.now().0 >= self.day_ends.load(Ordering::Acquire) && self.roll_day() {
+            self.journal.request_roll();
+        }
+    }
+
     /// Rolls the business day to today, if today is later. Returns whether it did.
     pub fn roll_day(&self) -> bool {
         if self.clock.is_suspect() {
@@ -423,7 +446,11 @@ impl Core {
             return false;
         }
         let probe = Probe { generation: self.keys.generation(), ..Probe::default() };
-        let rolled = self.commit_general(&Origin::default(), &probe, |_| {
+        let rolled = self.commit_general(&Origin::default(), &probe, |rules| {
+            // Somebody else may have rolled it meanwhile.
+            if today <= rules.business_date && !is_first {
+                return Err(Reject::of(RejectCode::PeriodInvalid));
+            }
             Ok((Entry::DayRolled { date: today }, Outcome::PeriodChanged))
         });
         matches!(rolled, Ok(Decided::Done(..)))

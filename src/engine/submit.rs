@@ -73,10 +73,7 @@ impl Core {
     /// [`NotYet`]; nothing was done.
     pub fn execute(&self, command: &Command, origin: &Origin, reach: Reach) -> Result<Pending, NotYet> {
         self.check_open()?;
-        if self.business_date() == Day(0) {
-            // New books on a full disk: the first day could not be rolled when they were opened.
-            self.roll_day();
-        }
+        self.keep_day();
         loop {
             // Stale: keys moved into the store meanwhile, or the account's texts changed: fetch again.
             if let Ok(pending) = self.attempt(command, origin, reach) {

@@ -20,6 +20,12 @@ use super::command::Origin;
 use super::commit::Probe;
 use super::{Core, EngineOptions};
 
+/// The store is read through so long after a start, when recovery and warming are over …
+const STORE_AUDIT_FIRST: Duration = Duration::from_secs(120);
+
+/// … and so often after that: rot is rare, and the reading takes a second a gigabyte.
+const STORE_AUDIT_EVERY: Duration = Duration::from_secs(6 * 3_600);
+
 /// How often the ticker looks.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -98,9 +104,7 @@ impl Core {
         if self.clock.is_suspect() || self.check_open().is_err() {
             return 0;
         }
-        if self.roll_day() {
-            self.journal.request_roll();
-        }
+        self.keep_day();
         self.expire(self.clock.now())
     }
 
@@ -142,6 +146,35 @@ impl Core {
         }
     }
 
+    /// Reads every row of the store. Damage is logged and marked, so that the next start rebuilds the store from
+    /// the journal; meanwhile what does not need the damaged rows is answered as ever. Returns whether it is whole.
+    pub fn audit_store(&self) -> bool {
+        match self.store.check_every_row() {
+            Ok(rows) => {
+                tracing::debug!(rows, "the store was read through");
+                true
+            }
+            Err(error) if error.wants_rebuild() => {
+                tracing::error!(%error, "the store is damaged (the journal is not): the next start rebuilds it");
+                let marked = self
+                    .disk
+                    .create(super::recovery::STORE_DAMAGED_FILE, 0)
+                    .and_then(|_| self.disk.sync_dir())
+                    .or_else(
+                        |error| if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) },
+                    );
+                if let Err(error) = marked {
+                    tracing::error!(%error, "could not leave the mark: delete store.redb before the next start");
+                }
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store could not be read through; it is tried again");
+                true
+            }
+        }
+    }
+
     /// Moves the keys of the next segment that has ended into their table, and drops tables that are
     /// older than the retention. Returns whether there was one to move.
     ///
@@ -169,10 +202,15 @@ impl Core {
 fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
     let mut last = Instant::now();
     let mut hot_saved = Instant::now();
+    let mut next_audit = Instant::now() + STORE_AUDIT_FIRST;
     let mut rest = TICK;
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         rest = TICK;
         core.scrub_step();
+        if Instant::now() >= next_audit {
+            next_audit = Instant::now() + STORE_AUDIT_EVERY;
+            core.audit_store();
+        }
         if let Err(error) = core.table_rolled() {
             tracing::warn!(%error, "could not write a segment's key table; they stay in memory");
             rest = STORE_RETRY;

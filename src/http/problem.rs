@@ -458,7 +458,8 @@ impl From<Unavailable> for Box<Problem> {
             }
             Unavailable::StoreUnreadable(_) => (
                 Code::StoreUnavailable,
-                "Nothing was done. The look-up tables are opened again by themselves; send the request again a little later.",
+                "Nothing was done. Send the request again a little later. If it stays so, restart the server: look-up tables that \
+                 are damaged are rebuilt from the journal.",
             ),
             Unavailable::BrokenOff => (
                 Code::InternalError,

@@ -257,6 +257,15 @@ fn link_around(links: &impl ReadableTable<u128, &'static [u8]>, table: Table, bo
     Ok(link)
 }
 
+/// Whether the search for a key's link finds it.
+pub(super) fn is_linked(
+    links: &impl ReadableTable<u128, &'static [u8]>,
+    table: Table,
+    key: u128,
+) -> Result<bool, StoreError> {
+    Ok(link_around(links, table, key)?.at == place(table, key))
+}
+
 /// The proof that a key is absent: the link before it, which points beyond it.
 fn check_absent(links: &impl ReadableTable<u128, &'static [u8]>, table: Table, key: u128) -> Result<Link, StoreError> {
     let link = link_around(links, table, key)?;

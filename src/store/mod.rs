@@ -9,6 +9,7 @@
 //! those called `…_in_memory`. redb has one
 //! writer at a time: [`Store::begin`], [`Store::write_key_table`] and [`Store::drop_key_tables`] wait for each other.
 
+mod audit;
 mod chain;
 mod checkpoint;
 mod facts;

@@ -190,7 +190,7 @@ impl Store {
         self.turn.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn with<T>(&self, begin: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn with<T>(&self, begin: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(|| io::Error::other("the store's file could not be opened again"))?;
         guarded(|| begin(db))

@@ -463,6 +463,18 @@ fn the_last_of_many_rows_with_one_hash_counts_even_across_chunks() {
     assert_eq!(store.find_key(KeyKind::External, &[9; 16]).unwrap(), Some(Seq(5_999)));
 }
 
+#[test]
+fn an_audit_reads_every_row_of_a_whole_store() {
+    let file = MemoryFile::default();
+    let store = file.open().unwrap();
+    assert!(store.check_every_row().unwrap() > 0, "the format row");
+    write_sample(&store);
+    let rows = store.check_every_row().unwrap();
+    assert!(rows > 40, "{rows}");
+    drop(store);
+    assert_eq!(file.open().unwrap().check_every_row().unwrap(), rows);
+}
+
 /// Flips single bits of the closed file, reads everything, and wants the old answer or an error.
 #[test]
 fn a_flipped_bit_is_noticed_or_harmless() {
@@ -490,13 +502,18 @@ fn a_flipped_bit_is_noticed_or_harmless() {
             noticed += 1;
             continue;
         };
+        let is_whole = store.check_every_row().is_ok();
         let mut is_noticed = false;
         for ((what, ask), expected) in QUESTIONS.iter().zip(&expected) {
             match ask(&store) {
                 Ok(answer) => assert_eq!(answer, *expected, "{what} after a flip at {at}, seed {seed:#x}, flip {flip}"),
-                Err(_) => is_noticed = true,
+                Err(error) => {
+                    assert!(!is_whole, "the audit passed, and {what} fails: {error}, flip {flip}");
+                    is_noticed = true;
+                }
             }
         }
+        is_noticed |= !is_whole;
         noticed += usize::from(is_noticed);
         // redb may assert once more while it closes a damaged file; the process goes on.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(store)));

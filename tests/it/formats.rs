@@ -507,3 +507,39 @@ async fn listed_origins_may_ask() {
     let said = server.send("GET", "/v1/status", &[("origin", "https://other.example")], "").await;
     assert_eq!((said.header("access-control-allow-origin"), said.header("vary")), ("", "Origin"));
 }
+
+/// What stands in place of an id is the caller's to see by itself, and an answer does not grow without bound.
+#[tokio::test]
+async fn expanded_objects_need_their_own_right_and_have_a_bound() {
+    use crate::identity::{get, make, post, token_of, with_accounts};
+    let (server, admin) = with_accounts().await;
+    let one = r#"{"debit_account":"ext:A","credit_account":"ext:B","amount":"5"}"#;
+    let rows = vec![one; 900].join(",");
+    let said = post(&server, &admin, "/v1/transfers/batch", "k", format!(r#"{{"transfers":[{rows}]}}"#)).await;
+    assert_eq!(said.brief(), "201", "{:?}", said.body);
+    let scoped = |scope: &'static str| {
+        let (server, admin) = (&server, &admin);
+        async move { token_of(&make(server, admin, json!({"name": "s", "role": "officer", "scopes": [scope]})).await) }
+    };
+    let (transfers, accounts) = (scoped("transfers:read").await, scoped("accounts:read").await);
+    for (token, path) in [
+        (&transfers, "/v1/transfers?limit=1&expand[]=debit_account"),
+        (&accounts, "/v1/accounts/ext:A/entries?limit=1&expand[]=transfer"),
+    ] {
+        assert_eq!(get(&server, token, path).await.brief(), "403 forbidden", "{path}");
+        assert_eq!(get(&server, &admin, path).await.brief(), "200", "{path}");
+        assert_eq!(get(&server, token, path.split("&expand").next().expect("a path")).await.brief(), "200", "{path}");
+    }
+    // Fifty pairs of 500 characters are 25 KB; 900 rows of them are more than 8 MiB.
+    let pairs: serde_json::Map<String, Value> =
+        (0..50).map(|pair| (format!("k{pair}"), "v".repeat(400).into())).collect();
+    let change = json!({ "metadata": pairs }).to_string();
+    let headers = [("content-type", "application/json"), ("authorization", &format!("Bearer {admin}"))];
+    assert_eq!(server.send("PATCH", "/v1/accounts/ext:A", &headers, change).await.brief(), "200");
+    let said = get(&server, &admin, "/v1/transfers?limit=900&expand[]=debit_account").await;
+    assert_eq!(
+        (said.brief().as_str(), &said.json()["errors"][0]["pointer"]),
+        ("422 invalid_parameter", &"expand[]".into())
+    );
+    assert_eq!(get(&server, &admin, "/v1/transfers?limit=100&expand[]=debit_account").await.brief(), "200");
+}

@@ -18,6 +18,7 @@ mod identity;
 mod kill9;
 mod loan_vectors;
 mod metrics;
+mod midnight;
 mod naive_books;
 mod owasp;
 mod past;

@@ -235,9 +235,15 @@ impl Run {
         let command = to_command(ask);
         let origin =
             Origin { key: key.map(engine_key), request: self.counters.commands, dry_run: dry, ..Origin::default() };
+        let mut rolls = self.rolls_first(&core);
         let (pending, now) = loop {
             let now = core.clock().now().0;
-            match core.execute(&command, &origin, Reach::Disk) {
+            let done = core.execute(&command, &origin, Reach::Disk);
+            if std::mem::take(&mut rolls) {
+                self.model.roll(now);
+                self.counters.day_rolls += 1;
+            }
+            match done {
                 Ok(pending) => break (pending, now),
                 Err(NotYet::WaitFor(_)) => {
                     if !self.write() {
@@ -256,10 +262,6 @@ impl Run {
             }
         };
         self.counters.commands += 1;
-        if self.model.records.is_empty() {
-            // New books on a full disk roll their first day as soon as they can.
-            self.model.roll(now);
-        }
         let before = self.model.records.len();
         let verdict = self.model.execute(ask, When { now, key, dry });
         assert_eq!(core.journal().appended_seq().0, self.model.last_seq(), "{ask:?} {verdict:?} {:?}", pending.said);
@@ -291,6 +293,13 @@ impl Run {
         self.waiting.push((pending.as_of.0, replay));
         self.settle();
         true
+    }
+
+    /// Whether a command finds the business day over: then the day is rolled before it, whatever becomes of it.
+    fn rolls_first(&self, core: &Core) -> bool {
+        let now = core.clock().now();
+        let is_over = self.model.records.is_empty() || core.clock().day_of(now).0 > self.model.business_date();
+        is_over && !core.clock().is_suspect() && core.journal().admit().is_ok()
     }
 
     /// Reveals what has become durable.
