@@ -31,7 +31,9 @@ pub fn accrued(state: &LoanState, terms: &LoanTerms, until: Day) -> i64 {
         return state.interest_fixed + rounded_interest(&terms.calculation, part);
     }
     let fraction = calendar.fraction(&period, state.segment_from, until);
-    let part = fraction.interest(rupees(state.outstanding), state.plan.annual_rate_pct);
+    // Where a holiday has put two due dates onto one day, the first is paid when the second begins.
+    let balance = if period.to <= period.from { state.not_due() } else { state.outstanding };
+    let part = fraction.interest(rupees(balance), state.plan.annual_rate_pct);
     state.interest_fixed + rounded_interest(&terms.calculation, part)
 }
 

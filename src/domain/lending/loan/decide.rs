@@ -239,7 +239,8 @@ fn check_amounts(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, da
         LoanCommand::Prepay { amount, .. } => {
             is_positive(*amount)?;
             let at = at();
-            let owed = at.outstanding + at.interest_due() + at.fee_due() + super::penal::due_on(&at, terms, day.value_date);
+            let owed =
+                at.outstanding + at.interest_due() + at.fee_due() + super::penal::due_on(&at, terms, day.value_date);
             check(*amount <= owed, LoanReject::AmountAboveDue)?;
             check(*amount > owed - at.not_due(), LoanReject::ArrearsFirst)
         }

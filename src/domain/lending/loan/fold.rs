@@ -155,7 +155,14 @@ fn aim(state: &mut LoanState, terms: &LoanTerms) {
     let is_flat = terms.calculation.method == Method::Flat;
     // Principal that is overdue after the last row goes on bearing interest, which goes on falling due; flat does not.
     let is_over = is_paid || (is_flat && state.next_row > state.plan.last_row);
-    let period = state.calendar(terms).period(state.next_row);
+    let calendar = state.calendar(terms);
+    let mut period = calendar.period(state.next_row);
+    let is_after_last = |row: u32| state.plan.last_row > 0 && row > state.plan.last_row;
+    // A holiday may put the date after the last one onto that: nothing is asked for before that day is over.
+    while is_after_last(state.next_row) && period.is_some_and(|period| period.to <= period.from) {
+        state.next_row += 1;
+        period = calendar.period(state.next_row);
+    }
     state.next_due = match period {
         Some(period) if state.status == LoanStatus::Active && !is_over => period.to,
         _ => NEVER,
@@ -279,6 +286,7 @@ fn disburse(state: &mut LoanState, terms: &LoanTerms, day: Day, amount: i64, ded
         state.outstanding += amount;
         instalment::change(state, terms, day, Keep::Term);
     } else {
+        // Also where it had ended, by an earlier payment that was recorded later: it begins anew.
         state.status = LoanStatus::Active;
         state.disbursed_on = day;
         state.segment_from = day;

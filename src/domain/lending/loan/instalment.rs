@@ -121,11 +121,11 @@ pub(super) fn principal_of(state: &LoanState, terms: &LoanTerms, row: u32, inter
     let rounded = paise(rounded(&terms.calculation, state.plan.base * weight(state, terms, row)));
     let principal = match terms.calculation.method {
         Method::EqualPrincipal => rounded,
-        // Late payers' interest may be more than the instalment: nothing is added to the principal then.
-        Method::Flat | Method::Reducing => (rounded - interest).max(0),
+        Method::Flat | Method::Reducing => rounded - interest,
     };
     let keeps = if state.plan.last_row > 0 { paise(balloon(state, terms)) } else { 0 };
-    principal.min((not_due - keeps).max(0))
+    // Late payers' interest may be more than the instalment: nothing is added to the principal then.
+    principal.clamp(0, (not_due - keeps).max(0))
 }
 
 /// An instalment as the terms round it.

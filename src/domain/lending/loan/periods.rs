@@ -127,6 +127,8 @@ impl<'a> Calendar<'a> {
                     YearFraction::new(actual_days(at, until), periods * actual_days(begins, ends))
                 }
             };
+            // 15 days of 360 are more than a fortnight's 26th of a year: interest never shrinks with a day.
+            let part = if at == begins && part.decimal() > self.whole().decimal() { self.whole() } else { part };
             sum = sum.plus(part);
             at = until;
             n += 1;

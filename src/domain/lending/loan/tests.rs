@@ -236,8 +236,7 @@ fn r02_a_penal_charge_is_a_charge() {
     assert_eq!(penal::due_on(&state, &book.terms, day("2022-12-11")), rs("5.75"));
     assert_eq!(state.positions.of(Role::PenalIncome), 0, "income on receipt");
     let receipt = book.paid("2022-12-11", "867.75");
-    let split =
-        Split { penal: rs("5.75"), interest: rs("49.32"), principal: rs("812.68"), ..Split::default() };
+    let split = Split { penal: rs("5.75"), interest: rs("49.32"), principal: rs("812.68"), ..Split::default() };
     assert_eq!(book.split(receipt), split);
     let state = book.at("2022-12-11");
     assert_eq!(state.positions.of(Role::PenalIncome), -rs("5.75"));
@@ -335,11 +334,7 @@ fn a_charge_on_foreclosure_has_its_tax() {
 /// Pays every row on its day and compares what was paid with the row.
 fn paid_to_the_day(calculation: &Terms) {
     let made: Schedule = schedule(calculation).expect("rows");
-    let mut book = Book::paid_out(Terms {
-        prepayments: Vec::new(),
-        rate_resets: Vec::new(),
-        ..calculation.clone()
-    });
+    let mut book = Book::paid_out(Terms { prepayments: Vec::new(), rate_resets: Vec::new(), ..calculation.clone() });
     pay_rows(&mut book, calculation, &made);
     let mut rows = made.rows.iter();
     let mut ahead = Decimal::ZERO;
@@ -410,9 +405,7 @@ fn so_is_one_with_moratorium_balloon_steps_or_holidays() {
     let base = terms("123456.78", "17.35", 18, "2026-01-31");
     for day_count in [DayCount::Thirty360, DayCount::Act365] {
         let base = Terms { day_count, ..base.clone() };
-        for interest in
-            [MoratoriumInterest::Serviced, MoratoriumInterest::Deferred, MoratoriumInterest::Capitalised]
-        {
+        for interest in [MoratoriumInterest::Serviced, MoratoriumInterest::Deferred, MoratoriumInterest::Capitalised] {
             let moratorium = Some(Moratorium { periods: 4, interest });
             paid_to_the_day(&Terms { moratorium, ..base.clone() });
             paid_to_the_day(&Terms { moratorium, method: Method::EqualPrincipal, ..base.clone() });
@@ -420,10 +413,8 @@ fn so_is_one_with_moratorium_balloon_steps_or_holidays() {
         for method in [Method::Reducing, Method::EqualPrincipal, Method::Flat] {
             let base = Terms { method, ..base.clone() };
             paid_to_the_day(&Terms { balloon: Some(decimal("40000")), ..base.clone() });
-            let steps = vec![
-                Step { from: 5, instalment_pct: decimal("105") },
-                Step { from: 9, instalment_pct: decimal("90") },
-            ];
+            let steps =
+                vec![Step { from: 5, instalment_pct: decimal("105") }, Step { from: 9, instalment_pct: decimal("90") }];
             paid_to_the_day(&Terms { steps, ..base.clone() });
             let holidays: Vec<Day> = ["2026-02-28", "2026-04-30", "2026-05-01", "2026-12-31"].map(day).to_vec();
             for holiday_shift in [HolidayShift::Next, HolidayShift::Previous] {
@@ -476,7 +467,8 @@ fn an_excess_waits_for_the_next_due_date() {
 #[test]
 fn tax_that_was_kept_back_pays_interest_only() {
     let mut book = Book::paid_out(of_5000());
-    let receipt = book.on("2022-12-01", LoanEvent::Received { amount: rs("857.07"), tds: rs("4.93"), mode: Mode::Neft });
+    let receipt =
+        book.on("2022-12-01", LoanEvent::Received { amount: rs("857.07"), tds: rs("4.93"), mode: Mode::Neft });
     let split = Split { interest: rs("49.32"), principal: rs("812.68"), ..Split::default() };
     assert_eq!(book.split(receipt), split);
     let state = book.at("2022-12-01");
@@ -530,12 +522,8 @@ fn rescheduling_leaves_arrears_and_class() {
     let mut book = Book::paid_out(of_5000());
     let npa = book.at("2023-03-01");
     assert_eq!(npa.class, Class::Npa);
-    let new = NewPlan {
-        annual_rate_pct: decimal("10"),
-        instalments: 12,
-        first_due_on: day("2023-04-15"),
-        moratorium: None,
-    };
+    let new =
+        NewPlan { annual_rate_pct: decimal("10"), instalments: 12, first_due_on: day("2023-04-15"), moratorium: None };
     book.on("2023-03-10", LoanEvent::Rescheduled(new));
     let state = book.at("2023-03-10");
     assert_eq!((state.class, state.next_due, state.rows_left()), (Class::Npa, day("2023-04-15"), Some(12)));
@@ -550,7 +538,8 @@ fn a_second_tranche_is_spread_over_the_rows_that_are_left() {
     let mut book = Book::new(terms("100000", "12", 12, "2026-01-01"));
     book.on("2026-01-01", LoanEvent::Applied { principal: rs("100000") });
     book.on("2026-01-01", LoanEvent::Approved);
-    let tranche = |amount: &str| LoanEvent::Disbursed { amount: rs(amount), deducted: Deducted::default(), mode: Mode::Rtgs };
+    let tranche =
+        |amount: &str| LoanEvent::Disbursed { amount: rs(amount), deducted: Deducted::default(), mode: Mode::Rtgs };
     book.on("2026-01-01", tranche("60000"));
     book.on("2026-02-10", tranche("40000"));
     let state = book.at("2026-02-28");
@@ -623,8 +612,16 @@ fn a_life_by_decisions() {
         ("2026-02-02", receive("0"), Some(LoanReject::AmountNotPositive)),
         ("2026-01-06", LoanCommand::Cancel { amount: 5, mode: upi }, Some(LoanReject::CoolingOffOver)),
         ("2026-01-05", LoanCommand::Cancel { amount: 5, mode: upi }, Some(LoanReject::AmountNotQuoted)),
-        ("2026-02-02", LoanCommand::Prepay { amount: rs("100"), keep: Keep::Term, mode: upi }, Some(LoanReject::ArrearsFirst)),
-        ("2026-02-02", LoanCommand::Receive { amount: rs("200000"), tds: 0, mode: Mode::Cash }, Some(LoanReject::CashReceipts)),
+        (
+            "2026-02-02",
+            LoanCommand::Prepay { amount: rs("100"), keep: Keep::Term, mode: upi },
+            Some(LoanReject::ArrearsFirst),
+        ),
+        (
+            "2026-02-02",
+            LoanCommand::Receive { amount: rs("200000"), tds: 0, mode: Mode::Cash },
+            Some(LoanReject::CashReceipts),
+        ),
         ("2026-02-02", LoanCommand::Close, Some(LoanReject::BalanceLeft)),
         ("2026-02-02", receive("5000"), None),
         ("2026-02-02", LoanCommand::Refund { amount: rs("5000"), mode: upi }, Some(LoanReject::AmountAboveAdvance)),
