@@ -140,15 +140,14 @@ pub fn rounded_interest(terms: &Terms, interest: Decimal) -> i64 {
     paise(round_to(interest, terms.rounding.interest, terms.rounding.mode))
 }
 
-/// Interest of a row with method flat; the last one takes what rounding left.
+/// Interest of a row with method flat; the last one takes what rounding left. Where rounding up has used up all of
+/// it before, the rows after that have none.
 pub(super) fn flat_interest_of(plan: &Plan, row: u32) -> i64 {
-    if row > plan.last_row {
-        0
-    } else if row == plan.last_row {
-        plan.flat_total - plan.flat_share * i64::from(row - 1)
-    } else {
-        plan.flat_share
-    }
+    let through = |row: u32| match row {
+        _ if row >= plan.last_row => plan.flat_total,
+        _ => plan.flat_total.min(plan.flat_share * i64::from(row)),
+    };
+    through(row) - through(row - 1)
 }
 
 fn balloon(state: &LoanState, terms: &LoanTerms) -> Decimal {

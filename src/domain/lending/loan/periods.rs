@@ -79,8 +79,8 @@ impl<'a> Calendar<'a> {
         }
         let is_broken = period.index == 1 && !self.first_is_whole;
         match self.terms.day_count {
-            DayCount::Thirty360 => self.parts(period.index, begins, ends),
-            _ if is_broken && self.terms.broken_period.is_some() => self.parts(period.index, begins, ends),
+            DayCount::Thirty360 => self.parts(period, begins, ends),
+            _ if is_broken && self.terms.broken_period.is_some() => self.parts(period, begins, ends),
             counted => counted.between(begins, ends),
         }
     }
@@ -105,9 +105,9 @@ impl<'a> Calendar<'a> {
     }
 
     /// Whole periods as their share of a year, parts of periods by the rule.
-    fn parts(&self, index: u32, from: Day, to: Day) -> YearFraction {
+    fn parts(&self, period: &Period, from: Day, to: Day) -> YearFraction {
         let Some(dates) = self.dates else { return DayCount::Act365.between(from, to) };
-        let mut n = i64::from(index);
+        let mut n = i64::from(period.index);
         while dates.nth(n - 1).is_some_and(|day| day > from) {
             n -= 1;
         }
@@ -127,8 +127,9 @@ impl<'a> Calendar<'a> {
                     YearFraction::new(actual_days(at, until), periods * actual_days(begins, ends))
                 }
             };
-            // 15 days of 360 are more than a fortnight's 26th of a year: interest never shrinks with a day.
-            let part = if at == begins && part.decimal() > self.whole().decimal() { self.whole() } else { part };
+            // 15 days of 360 are more than a fortnight's 26th of a year: interest does not shrink where the fortnight ends.
+            let is_inside = at == begins && until != period.counted.1;
+            let part = if is_inside && part.decimal() > self.whole().decimal() { self.whole() } else { part };
             sum = sum.plus(part);
             at = until;
             n += 1;

@@ -341,7 +341,7 @@ proptest! {
     }
 
     #[test]
-    fn paying_the_quote_ends_a_loan(book in life(), days in 0..DAYS) {
+    fn paying_the_quote_ends_a_loan(book in life(), days in 1..DAYS) {
         let on = Day(START.0 + days);
         let state = fold(&book.terms, &book.events, Day(on.0 - 1));
         prop_assume!(state.status == LoanStatus::Active);
@@ -408,6 +408,13 @@ proptest! {
         // A change in what would have been the last row of an open term leaves a balance there that no row takes; a
         // loan goes on until it is paid.
         prop_assume!(made.rows.last().is_some_and(|row| row.closing.is_zero()));
+        // Where shares of less than half a paisa are rounded up, the last row of a flat schedule gives some back.
+        prop_assume!(made.rows.iter().all(|row| row.interest >= Decimal::ZERO));
+        // A change on a due date and one in the period before: a schedule takes both together, a loan one by one.
+        let keeps = |keep: Keep| changes.iter().any(|change| change.3 == keep);
+        let is_due = |days: u16| made.rows.iter().any(|row| row.until == Some(Day(START.0 + days)));
+        let is_mixed = keeps(Keep::Term) && keeps(Keep::Instalment);
+        prop_assume!(!is_mixed || !changes.iter().any(|change| is_due(change.0)));
         let mut book = Book::paid_out(changed.clone());
         for row in &made.rows {
             let amount = if row.principal < Decimal::ZERO { Decimal::ZERO } else { row.instalment };
