@@ -7,7 +7,7 @@
 
 use super::contract::{LoanTerms, rupees};
 use super::instalment::{flat_interest_of, rounded_interest};
-use super::roles::Role;
+use super::roles::{Credit, Debit, Role};
 use super::state::{LoanState, LoanStatus};
 use crate::domain::lending::day_count::actual_days;
 use crate::domain::lending::terms::Method;
@@ -56,6 +56,6 @@ pub(super) fn reduce(state: &mut LoanState, terms: &LoanTerms, day: Day, amount:
 pub(super) fn post(state: &mut LoanState, terms: &LoanTerms, until: Day) {
     let accrued = accrued(state, terms, until);
     debug_assert!(accrued >= state.interest_posted, "interest only grows");
-    state.shift(Role::InterestReceivable, Role::InterestIncome, accrued - state.interest_posted);
+    state.shift(Debit(Role::InterestReceivable), Credit(Role::InterestIncome), accrued - state.interest_posted);
     state.interest_posted = accrued;
 }

@@ -4,7 +4,7 @@
 use super::accrual;
 use super::contract::{Across, LoanTerms, Part};
 use super::penal;
-use super::roles::Role;
+use super::roles::{Credit, Debit, Role};
 use super::state::LoanState;
 use crate::domain::time::Day;
 
@@ -101,7 +101,7 @@ pub(super) fn pay_interest(state: &mut LoanState, terms: &LoanTerms, day: Day, p
 /// Lets what is left in a purse wait.
 pub(super) fn keep_rest(state: &mut LoanState, purse: Purse) -> Split {
     debug_assert!(purse.source != Role::Advance, "what is in the advance stays there");
-    state.shift(purse.source, Role::Advance, purse.amount);
+    state.shift(Debit(purse.source), Credit(Role::Advance), purse.amount);
     state.advance += purse.amount;
     Split { advance: purse.amount, ..Split::default() }
 }
@@ -144,7 +144,7 @@ fn pay(
     if part == Part::Principal {
         accrual::reduce(state, terms, day, amount);
     }
-    state.shift(purse.source, role, amount);
+    state.shift(Debit(purse.source), Credit(role), amount);
 }
 
 fn pay_penal(state: &mut LoanState, purse: &mut Purse, split: &mut Split) {
@@ -153,5 +153,5 @@ fn pay_penal(state: &mut LoanState, purse: &mut Purse, split: &mut Split) {
     state.penal_due -= amount;
     split.penal += amount;
     state.totals.penal += amount;
-    state.shift(purse.source, Role::PenalIncome, amount);
+    state.shift(Debit(purse.source), Credit(Role::PenalIncome), amount);
 }

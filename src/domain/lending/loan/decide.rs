@@ -5,8 +5,9 @@
 //! already, the caller folds the events up to the day before it first: amounts are compared with what was due then.
 //! Whether a receipt exists that is to be reversed, and who may ask, is known to the caller alone.
 
-use super::contract::{LoanTerms, paise};
+use super::contract::{LoanTerms, RATE_PCT_MAX, paise};
 use super::events::{ChargeKind, Deducted, LoanEvent, Mode, NewPlan, Waiver};
+use super::penal;
 use super::quotes::{cooling_off, foreclosure, on_day};
 use super::state::{LoanState, LoanStatus};
 use crate::domain::lending::due_dates::DueDates;
@@ -41,10 +42,10 @@ pub enum LoanReject {
     KfsNotAccepted,
     /// It does not hold any more.
     KfsExpired,
+    /// Terms that make no loan ([`LoanTerms::check`] says which field).
+    TermsInvalid,
     /// Nothing, or less.
     AmountNotPositive,
-    /// More than the terms say.
-    AmountAboveTerms,
     /// More than was sanctioned.
     AmountAboveSanction,
     /// Charges leave nothing to pay out.
@@ -219,30 +220,14 @@ fn check_key_facts(state: &LoanState, command: &LoanCommand, day: &Circumstances
 }
 
 fn check_amounts(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, day: &Circumstances) -> Decided {
-    let is_positive = |amount: i64| check(amount > 0, LoanReject::AmountNotPositive);
-    let is_none_negative =
-        |amounts: &[i64]| check(amounts.iter().all(|amount| *amount >= 0), LoanReject::AmountNotPositive);
-    let at = || on_day(state, terms, day.value_date);
     match command {
+        LoanCommand::Apply => check(terms.check().is_ok(), LoanReject::TermsInvalid),
         LoanCommand::Disburse { amount, deducted, .. } => {
             is_positive(*amount)?;
             is_none_negative(&[deducted.fee, deducted.gst, deducted.third_party])?;
             let already = if state.status == LoanStatus::Active { state.totals.disbursed } else { 0 };
             check(already.saturating_add(*amount) <= state.sanctioned, LoanReject::AmountAboveSanction)?;
             check(deducted.total() < *amount, LoanReject::DeductionsTooHigh)
-        }
-        LoanCommand::Receive { amount, tds, .. } => {
-            is_none_negative(&[*amount, *tds])?;
-            is_positive(amount.saturating_add(*tds))?;
-            check(*tds <= at().interest_due(), LoanReject::AmountAboveDue)
-        }
-        LoanCommand::Prepay { amount, .. } => {
-            is_positive(*amount)?;
-            let at = at();
-            let owed =
-                at.outstanding + at.interest_due() + at.fee_due() + super::penal::due_on(&at, terms, day.value_date);
-            check(*amount <= owed, LoanReject::AmountAboveDue)?;
-            check(*amount > owed - at.not_due(), LoanReject::ArrearsFirst)
         }
         LoanCommand::Charge { kind, amount, gst } => {
             is_positive(*amount)?;
@@ -252,12 +237,42 @@ fn check_amounts(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, da
         LoanCommand::Waive(Waiver { interest, penal, fee, gst }) => {
             is_none_negative(&[*interest, *penal, *fee, *gst])?;
             is_positive(interest.saturating_add(*penal).saturating_add(*fee))?;
-            let at = at();
+            let at = on_day(state, terms, day.value_date);
             let is_due = *interest <= at.interest_due()
                 && *fee <= at.fee_due()
                 && *gst <= *fee
-                && *penal <= super::penal::due_on(&at, terms, day.value_date);
+                && *penal <= penal::due_on(&at, terms, day.value_date);
             check(is_due, LoanReject::AmountAboveDue)
+        }
+        LoanCommand::Close => {
+            let at = on_day(state, terms, day.value_date);
+            check(at.owes_nothing() && at.advance == 0, LoanReject::BalanceLeft)
+        }
+        LoanCommand::ResetRate { annual_rate_pct, .. } => check(is_rate(*annual_rate_pct), LoanReject::RateInvalid),
+        LoanCommand::Reschedule(new) => {
+            check(is_rate(new.annual_rate_pct), LoanReject::RateInvalid)?;
+            let free = new.moratorium.map_or(0, |moratorium| moratorium.periods);
+            check(free < new.instalments && new.instalments <= ROWS_MAX, LoanReject::RowsInvalid)
+        }
+        _ => check_payment(state, terms, command, day),
+    }
+}
+
+/// Amounts of money that comes, and of what goes back to the borrower.
+fn check_payment(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, day: &Circumstances) -> Decided {
+    let at = || on_day(state, terms, day.value_date);
+    match command {
+        LoanCommand::Receive { amount, tds, .. } => {
+            is_none_negative(&[*amount, *tds])?;
+            is_positive(amount.saturating_add(*tds))?;
+            check(*tds <= at().interest_due(), LoanReject::AmountAboveDue)
+        }
+        LoanCommand::Prepay { amount, .. } => {
+            is_positive(*amount)?;
+            let at = at();
+            let due = at.overdue() + at.fee_due() + penal::due_on(&at, terms, day.value_date);
+            check(*amount <= due + at.not_due(), LoanReject::AmountAboveDue)?;
+            check(*amount > due, LoanReject::ArrearsFirst)
         }
         LoanCommand::Recover { amount, .. } => {
             is_positive(*amount)?;
@@ -276,29 +291,20 @@ fn check_amounts(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, da
             let quoted = cooling_off(state, terms, day.value_date).map_or(*amount, |quote| quote.total);
             check(*amount == quoted, LoanReject::AmountNotQuoted)
         }
-        LoanCommand::Close => {
-            let at = at();
-            check(at.owes_nothing() && at.advance == 0, LoanReject::BalanceLeft)
-        }
-        LoanCommand::ResetRate { annual_rate_pct, .. } => check(is_rate(*annual_rate_pct), LoanReject::RateInvalid),
-        LoanCommand::Reschedule(new) => {
-            check(is_rate(new.annual_rate_pct), LoanReject::RateInvalid)?;
-            let free = new.moratorium.map_or(0, |moratorium| moratorium.periods);
-            check(free < new.instalments && new.instalments <= ROWS_MAX, LoanReject::RowsInvalid)
-        }
-        LoanCommand::Apply => check(terms.check().is_ok(), LoanReject::AmountAboveTerms),
-        LoanCommand::Approve
-        | LoanCommand::Decline
-        | LoanCommand::IssueKfs { .. }
-        | LoanCommand::AcceptKfs { .. }
-        | LoanCommand::ReturnDisbursal { .. }
-        | LoanCommand::ReverseReceipt { .. }
-        | LoanCommand::WriteOff => Ok(()),
+        _ => Ok(()),
     }
 }
 
+fn is_positive(amount: i64) -> Decided {
+    check(amount > 0, LoanReject::AmountNotPositive)
+}
+
+fn is_none_negative(amounts: &[i64]) -> Decided {
+    check(amounts.iter().all(|amount| *amount >= 0), LoanReject::AmountNotPositive)
+}
+
 fn is_rate(annual_rate_pct: Decimal) -> bool {
-    annual_rate_pct >= Decimal::ZERO && annual_rate_pct <= Decimal::from(super::contract::RATE_PCT_MAX)
+    annual_rate_pct >= Decimal::ZERO && annual_rate_pct <= Decimal::from(RATE_PCT_MAX)
 }
 
 fn check_dates(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, day: &Circumstances) -> Decided {

@@ -124,6 +124,10 @@ pub enum LoanEvent {
     Cancelled { amount: i64, mode: Mode },
     /// Nothing is owed any more.
     Closed,
+    /// Another loan of the borrower is non-performing, and so is this one.
+    BorrowerFell { since: Day },
+    /// All arrears of all loans of the borrower are paid.
+    BorrowerRose,
 }
 
 /// An event, when it counts, and its number among those of a day.

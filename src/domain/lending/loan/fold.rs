@@ -15,7 +15,7 @@ use super::contract::LoanTerms;
 use super::events::{ChargeKind, Dated, Deducted, LoanEvent, Waiver};
 use super::instalment;
 use super::penal;
-use super::roles::Role;
+use super::roles::{Credit, Debit, Role};
 use super::state::{Change, Class, Due, LoanState, LoanStatus, NEVER};
 use crate::domain::lending::terms::{Keep, Method, MoratoriumInterest};
 use crate::domain::time::Day;
@@ -125,7 +125,7 @@ fn demand(state: &mut LoanState, terms: &LoanTerms) {
         MoratoriumInterest::Deferred => state.interest_deferred += interest,
         MoratoriumInterest::Capitalised => {
             state.outstanding += interest;
-            state.shift(Role::Principal, Role::InterestReceivable, interest);
+            state.shift(Debit(Role::Principal), Credit(Role::InterestReceivable), interest);
         }
     }
     use_advance(state, terms, day);
@@ -187,24 +187,20 @@ fn end_days(state: &mut LoanState, terms: &LoanTerms, through: Day) {
 
 /// Counts the days past due at the end of a day, as the regulator does: the due date is the first of them.
 fn classify(state: &mut LoanState, terms: &LoanTerms, through: Day) {
-    let Some(oldest) = state.dues.first().map(|due| due.due_on) else {
-        state.dpd = 0;
-        state.npa_since = None;
-        state.class = Class::Standard;
-        return;
-    };
-    debug_assert!(oldest <= through, "what is due fell due");
-    state.dpd = through.0 - oldest.0 + 1;
-    if state.class != Class::Npa && state.dpd >= terms.npa_dpd {
-        let since = Day(oldest.0.saturating_add(terms.npa_dpd - 1));
-        state.npa_since = Some(since.max(state.today()));
-    }
+    let oldest = state.dues.first().map(|due| due.due_on);
+    debug_assert!(oldest.is_none_or(|oldest| oldest <= through), "what is due fell due");
+    state.dpd = oldest.map_or(0, |oldest| through.0 - oldest.0 + 1);
+    // Part payments do not make a loan performing again: all arrears have to be paid.
+    state.npa_since = oldest.and_then(|oldest| {
+        let since = Day(oldest.0.saturating_add(terms.npa_dpd - 1)).max(state.today());
+        state.npa_since.or((state.dpd >= terms.npa_dpd).then_some(since))
+    });
     state.class = match state.dpd {
-        // Part payments do not make a loan performing again.
-        dpd if state.npa_since.is_some() || dpd >= terms.npa_dpd => Class::Npa,
+        _ if state.npa_since.is_some() || state.borrower_npa_since.is_some() => Class::Npa,
         dpd if dpd >= terms.sma2_dpd => Class::Sma2,
         dpd if dpd >= terms.sma1_dpd => Class::Sma1,
-        _ => Class::Sma0,
+        dpd if dpd > 0 => Class::Sma0,
+        _ => Class::Standard,
     };
 }
 
@@ -213,10 +209,10 @@ fn recognise(state: &mut LoanState) {
     let unpaid = state.positions.of(Role::InterestReceivable);
     let meant = if state.class == Class::Npa { -unpaid } else { 0 };
     let missing = state.positions.of(Role::InterestSuspense) - meant;
-    state.shift(Role::InterestIncome, Role::InterestSuspense, missing);
+    state.shift(Debit(Role::InterestIncome), Credit(Role::InterestSuspense), missing);
 }
 
-#[expect(clippy::too_many_lines, reason = "one line or two for each event, on one page")]
+/// What an event does, on its day.
 fn take(state: &mut LoanState, terms: &LoanTerms, day: Day, event: &LoanEvent) -> Split {
     let is_active = state.status == LoanStatus::Active;
     match *event {
@@ -237,7 +233,7 @@ fn take(state: &mut LoanState, terms: &LoanTerms, day: Day, event: &LoanEvent) -
         LoanEvent::Recovered { amount, mode: _ } if state.status == LoanStatus::WrittenOff => {
             state.claim = (state.claim - amount).max(0);
             state.totals.recovered += amount;
-            state.shift(Role::Settlement, Role::Recovery, amount);
+            state.shift(Debit(Role::Settlement), Credit(Role::Recovery), amount);
         }
         LoanEvent::Received { amount, tds, mode: _ } => return receive(state, terms, day, amount, tds),
         LoanEvent::Recovered { amount, mode: _ } => return receive(state, terms, day, amount, 0),
@@ -268,6 +264,8 @@ fn take(state: &mut LoanState, terms: &LoanTerms, day: Day, event: &LoanEvent) -
         LoanEvent::Cancelled { amount, mode: _ } => {
             return pay_off(state, terms, day, amount, LoanStatus::Cancelled);
         }
+        LoanEvent::BorrowerFell { since } => state.borrower_npa_since = Some(since),
+        LoanEvent::BorrowerRose => state.borrower_npa_since = None,
         LoanEvent::Closed if is_active && state.owes_nothing() => state.status = LoanStatus::Closed,
         // A payment that they came after was reversed since.
         LoanEvent::Charged { .. }
@@ -295,10 +293,10 @@ fn disburse(state: &mut LoanState, terms: &LoanTerms, day: Day, amount: i64, ded
         instalment::begin(state, terms, day);
     }
     state.totals.disbursed += amount;
-    state.shift(Role::Principal, Role::FeeIncome, deducted.fee);
-    state.shift(Role::Principal, Role::GstPayable, deducted.gst);
-    state.shift(Role::Principal, Role::ThirdPartyPayable, deducted.third_party);
-    state.shift(Role::Principal, Role::Settlement, amount - deducted.total());
+    state.shift(Debit(Role::Principal), Credit(Role::FeeIncome), deducted.fee);
+    state.shift(Debit(Role::Principal), Credit(Role::GstPayable), deducted.gst);
+    state.shift(Debit(Role::Principal), Credit(Role::ThirdPartyPayable), deducted.third_party);
+    state.shift(Debit(Role::Principal), Credit(Role::Settlement), amount - deducted.total());
 }
 
 fn receive(state: &mut LoanState, terms: &LoanTerms, day: Day, amount: i64, tds: i64) -> Split {
@@ -318,7 +316,7 @@ fn prepay(state: &mut LoanState, terms: &LoanTerms, day: Day, amount: i64, keep:
     if ahead > 0 {
         instalment::project(state, terms);
         accrual::reduce(state, terms, day, ahead);
-        state.shift(Role::Settlement, Role::Principal, ahead);
+        state.shift(Debit(Role::Settlement), Credit(Role::Principal), ahead);
         state.totals.principal += ahead;
         cash.amount -= ahead;
         split.prepaid = ahead;
@@ -335,8 +333,8 @@ fn charge(state: &mut LoanState, terms: &LoanTerms, day: Day, kind: ChargeKind, 
         return;
     }
     fall_due(state, Due { due_on: day, interest: 0, principal: 0, fee: amount + gst });
-    state.shift(Role::FeeReceivable, Role::FeeIncome, amount);
-    state.shift(Role::FeeReceivable, Role::GstPayable, gst);
+    state.shift(Debit(Role::FeeReceivable), Credit(Role::FeeIncome), amount);
+    state.shift(Debit(Role::FeeReceivable), Credit(Role::GstPayable), gst);
 }
 
 /// Oldest first; never more than is due.
@@ -351,11 +349,11 @@ fn waive(state: &mut LoanState, terms: &LoanTerms, day: Day, waiver: Waiver) {
         fee -= of_fee;
     }
     state.drop_paid();
-    state.shift(Role::InterestIncome, Role::InterestReceivable, waiver.interest - interest);
+    state.shift(Debit(Role::InterestIncome), Credit(Role::InterestReceivable), waiver.interest - interest);
     let fee = waiver.fee - fee;
     let gst = waiver.gst.min(fee);
-    state.shift(Role::GstPayable, Role::FeeReceivable, gst);
-    state.shift(Role::FeeIncome, Role::FeeReceivable, fee - gst);
+    state.shift(Debit(Role::GstPayable), Credit(Role::FeeReceivable), gst);
+    state.shift(Debit(Role::FeeIncome), Credit(Role::FeeReceivable), fee - gst);
     state.penal_due -= waiver.penal.min(state.penal_due);
 }
 
@@ -397,9 +395,9 @@ fn write_off(state: &mut LoanState, terms: &LoanTerms, day: Day) -> Split {
     let split = use_advance(state, terms, day);
     let (interest, fee) = (state.interest_due(), state.fee_due());
     state.claim = state.outstanding + interest + fee + state.penal_due;
-    state.shift(Role::WriteOff, Role::Principal, state.outstanding);
-    state.shift(Role::WriteOff, Role::FeeReceivable, fee);
-    state.shift(Role::InterestIncome, Role::InterestReceivable, interest);
+    state.shift(Debit(Role::WriteOff), Credit(Role::Principal), state.outstanding);
+    state.shift(Debit(Role::WriteOff), Credit(Role::FeeReceivable), fee);
+    state.shift(Debit(Role::InterestIncome), Credit(Role::InterestReceivable), interest);
     state.outstanding = 0;
     state.penal_due = 0;
     state.dues = Vec::new();
@@ -412,8 +410,8 @@ fn refund(state: &mut LoanState, day: Day, amount: i64) {
     let paid = amount.min(state.advance);
     state.advance -= paid;
     state.totals.refunded += paid;
-    state.shift(Role::Advance, Role::Settlement, paid);
+    state.shift(Debit(Role::Advance), Credit(Role::Settlement), paid);
     let owed = amount - paid;
     fall_due(state, Due { due_on: day, interest: 0, principal: 0, fee: owed });
-    state.shift(Role::FeeReceivable, Role::Settlement, owed);
+    state.shift(Debit(Role::FeeReceivable), Credit(Role::Settlement), owed);
 }

@@ -127,7 +127,7 @@ impl<'a> Calendar<'a> {
                     YearFraction::new(actual_days(at, until), periods * actual_days(begins, ends))
                 }
             };
-            // 15 days of 360 are more than a fortnight's 26th of a year: interest does not shrink where the fortnight ends.
+            // 15 days of 360 are more than a fortnight's 26th of a year: nothing shrinks where the fortnight ends.
             let is_inside = at == begins && until != period.counted.1;
             let part = if is_inside && part.decimal() > self.whole().decimal() { self.whole() } else { part };
             sum = sum.plus(part);

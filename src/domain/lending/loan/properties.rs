@@ -12,7 +12,7 @@ use super::events::{ChargeKind, Dated, Deducted, LoanEvent, Mode, NewPlan, Waive
 use super::fold::{advance, apply, fold, needs_fold, replay, undoes};
 use super::quotes::foreclosure;
 use super::roles::{ROLE_COUNT, ROLES, Role, movements};
-use super::state::{LoanState, LoanStatus};
+use super::state::{Class, LoanState, LoanStatus};
 use super::tests::{Book, received};
 use crate::domain::lending::day_count::DayCount;
 use crate::domain::lending::due_dates::{Frequency, HolidayShift};
@@ -150,6 +150,8 @@ fn happening() -> impl Strategy<Value = LoanEvent> {
         1 => Just(LoanEvent::WrittenOff),
         1 => part.prop_map(|amount| LoanEvent::Recovered { amount, mode: Mode::Cash }),
         1 => Just(LoanEvent::Closed),
+        1 => Just(LoanEvent::BorrowerFell { since: START }),
+        1 => Just(LoanEvent::BorrowerRose),
     ]
 }
 
@@ -356,6 +358,7 @@ proptest! {
         advance(&mut paid, &book.terms, end());
         prop_assert!(paid.owes_nothing());
         prop_assert_eq!(paid.dpd, 0);
+        prop_assert!(paid.class == Class::Standard || paid.borrower_npa_since.is_some());
         for role in [Role::Principal, Role::InterestReceivable, Role::FeeReceivable, Role::InterestSuspense] {
             prop_assert_eq!(paid.positions.of(role), 0);
         }

@@ -73,9 +73,9 @@ impl Positions {
     }
 
     /// The only way in which positions change. A negative amount goes the other way.
-    pub(super) fn shift(&mut self, to: Debit, from: Credit, amount: i64) {
-        self.0[to.0 as usize] += amount;
-        self.0[from.0 as usize] -= amount;
+    pub(super) fn shift(&mut self, debit: Debit, credit: Credit, amount: i64) {
+        self.0[debit.0 as usize] += amount;
+        self.0[credit.0 as usize] -= amount;
     }
 }
 

@@ -190,8 +190,10 @@ pub struct LoanState {
     pub begun: Day,
     /// Days past due at the end of `advanced_through`.
     pub dpd: u16,
-    /// Since when it is non-performing.
+    /// Since when its own arrears have made it non-performing.
     pub npa_since: Option<Day>,
+    /// Since when another loan of the borrower has done so.
+    pub borrower_npa_since: Option<Day>,
     /// At the end of `advanced_through`.
     pub class: Class,
     /// Where it is in its life.
@@ -261,8 +263,8 @@ impl LoanState {
         Calendar::new(&terms.calculation, self.plan.cycle)
     }
 
-    pub(super) fn shift(&mut self, to: Role, from: Role, amount: i64) {
-        self.positions.shift(Debit(to), Credit(from), amount);
+    pub(super) fn shift(&mut self, debit: Debit, credit: Credit, amount: i64) {
+        self.positions.shift(debit, credit, amount);
     }
 
     pub(super) fn drop_paid(&mut self) {

@@ -228,6 +228,21 @@ fn r01_non_performing_until_all_arrears_are_paid() {
 }
 
 #[test]
+fn a_borrower_is_non_performing_in_all_loans() {
+    let mut book = r01();
+    book.paid("2026-01-05", "1000");
+    book.on("2026-01-20", LoanEvent::BorrowerFell { since: day("2026-01-20") });
+    let state = book.at("2026-01-20");
+    assert_eq!((state.class, state.dpd, state.npa_since), (Class::Npa, 0, None));
+    assert_eq!(state.positions.of(Role::InterestIncome), -rs("300"), "what was received is income");
+    book.paid("2026-02-05", "1000");
+    assert_eq!(book.at("2026-02-05").class, Class::Npa);
+    book.on("2026-02-06", LoanEvent::BorrowerRose);
+    let state = book.at("2026-02-06");
+    assert_eq!((state.class, state.positions.of(Role::InterestSuspense)), (Class::Standard, 0));
+}
+
+#[test]
 fn r02_a_penal_charge_is_a_charge() {
     assert_eq!(penal::charge(rs("862"), decimal("2"), 10), rs("5.75"));
     let mut book = Book::paid_out(of_5000());
