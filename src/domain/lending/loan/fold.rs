@@ -228,8 +228,6 @@ fn take(state: &mut LoanState, terms: &LoanTerms, day: Day, event: &LoanEvent) -
         }
         LoanEvent::KfsAccepted { version } => state.kfs_accepted = version,
         LoanEvent::Disbursed { amount, deducted, mode: _ } => disburse(state, terms, day, amount, deducted),
-        // What they undo was left out of the fold.
-        LoanEvent::DisbursalReturned { .. } | LoanEvent::ReceiptReversed { .. } => {}
         LoanEvent::Recovered { amount, mode: _ } if state.status == LoanStatus::WrittenOff => {
             state.claim = (state.claim - amount).max(0);
             state.totals.recovered += amount;
@@ -267,8 +265,10 @@ fn take(state: &mut LoanState, terms: &LoanTerms, day: Day, event: &LoanEvent) -
         LoanEvent::BorrowerFell { since } => state.borrower_npa_since = Some(since),
         LoanEvent::BorrowerRose => state.borrower_npa_since = None,
         LoanEvent::Closed if is_active && state.owes_nothing() => state.status = LoanStatus::Closed,
-        // A payment that they came after was reversed since.
-        LoanEvent::Charged { .. }
+        // What the first two undo was left out of the fold; a payment that the others came after was reversed since.
+        LoanEvent::DisbursalReturned { .. }
+        | LoanEvent::ReceiptReversed { .. }
+        | LoanEvent::Charged { .. }
         | LoanEvent::RateReset { .. }
         | LoanEvent::Rescheduled(_)
         | LoanEvent::WrittenOff

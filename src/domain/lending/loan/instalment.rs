@@ -1,5 +1,6 @@
 //! The base instalment, solved when the loan is paid out and again when its balance, rate or dates change:
-//! E = (B − L·dₘ) / Σ wₖ·dₖ over the rows that are left, as in [`schedule`](crate::domain::lending::schedule). B is what has not fallen due: arrears are paid beside it.
+//! E = (B − L·dₘ) / Σ wₖ·dₖ over the rows that are left, as in [`schedule`](crate::domain::lending::schedule).
+//! B is what has not fallen due: arrears are paid beside it.
 //!
 //! A change inside a period counts from the row after it; one on the day of a due date from the next row.
 

@@ -142,7 +142,9 @@ fn happening() -> impl Strategy<Value = LoanEvent> {
         })),
         1 => (1_u64..30).prop_map(|of| LoanEvent::ReceiptReversed { of }),
         1 => part.clone().prop_map(|amount| LoanEvent::Refunded { amount, mode: Mode::Neft }),
-        1 => part.clone().prop_map(|amount| LoanEvent::Disbursed { amount, deducted: Deducted::default(), mode: Mode::Neft }),
+        1 => part.clone().prop_map(|amount| {
+            LoanEvent::Disbursed { amount, deducted: Deducted::default(), mode: Mode::Neft }
+        }),
         1 => (1_i64..1_500, 0_i64..10, 0_i64..3).prop_map(|(amount, charge, gst)| {
             LoanEvent::Foreclosed { amount, charge, gst, mode: Mode::Neft }
         }),
@@ -371,7 +373,10 @@ proptest! {
 
     /// Whatever is decided can be applied, and does what it says.
     #[test]
-    fn what_is_decided_can_be_applied(terms in terms(), asked in proptest::collection::vec((0_u16..40, happening()), 0..25)) {
+    fn what_is_decided_can_be_applied(
+        terms in terms(),
+        asked in proptest::collection::vec((0_u16..40, happening()), 0..25),
+    ) {
         let principal = paise(terms.calculation.principal);
         let book = Book::paid_out(terms.calculation.clone());
         let mut state = fold(&terms, &book.events, START);

