@@ -126,6 +126,9 @@ fn demand(state: &mut LoanState, terms: &LoanTerms) {
         MoratoriumInterest::Capitalised => {
             state.outstanding += interest;
             state.shift(Debit(Role::Principal), Credit(Role::InterestReceivable), interest);
+            if state.class == Class::Npa {
+                state.capitalised_unearned += interest;
+            }
         }
     }
     use_advance(state, terms, day);
@@ -206,8 +209,12 @@ fn classify(state: &mut LoanState, terms: &LoanTerms, through: Day) {
 
 /// Interest that was not received is no income while the loan is non-performing: it is in suspense.
 fn recognise(state: &mut LoanState) {
-    let unpaid = state.positions.of(Role::InterestReceivable);
-    let meant = if state.class == Class::Npa { -unpaid } else { 0 };
+    let is_npa = state.class == Class::Npa;
+    if !is_npa || state.outstanding == 0 {
+        state.capitalised_unearned = 0;
+    }
+    let unpaid = state.positions.of(Role::InterestReceivable) + state.capitalised_unearned;
+    let meant = if is_npa { -unpaid } else { 0 };
     let missing = state.positions.of(Role::InterestSuspense) - meant;
     state.shift(Debit(Role::InterestIncome), Credit(Role::InterestSuspense), missing);
 }
@@ -396,6 +403,8 @@ fn write_off(state: &mut LoanState, terms: &LoanTerms, day: Day) -> Split {
     let (interest, fee) = (state.interest_due(), state.fee_due());
     state.claim = state.outstanding + interest + fee + state.penal_due;
     state.shift(Debit(Role::WriteOff), Credit(Role::Principal), state.outstanding);
+    let unearned = std::mem::take(&mut state.capitalised_unearned);
+    state.shift(Debit(Role::InterestSuspense), Credit(Role::WriteOff), unearned);
     state.shift(Debit(Role::WriteOff), Credit(Role::FeeReceivable), fee);
     state.shift(Debit(Role::InterestIncome), Credit(Role::InterestReceivable), interest);
     state.outstanding = 0;

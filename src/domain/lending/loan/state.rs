@@ -162,6 +162,8 @@ pub struct LoanState {
     pub interest_posted: i64,
     /// Interest of a moratorium that falls due after it.
     pub interest_deferred: i64,
+    /// Interest that joined the principal while the loan was non-performing: in suspense until it performs again.
+    pub capitalised_unearned: i64,
     /// Penal charges due up to `penal_from`.
     pub penal_due: i64,
     /// Paid and not yet used.
@@ -289,7 +291,7 @@ impl LoanState {
         assert_eq!(at(Role::FeeReceivable), self.fee_due(), "and so are fees");
         let interest = self.interest_due() + self.interest_posted + self.interest_deferred;
         assert_eq!(at(Role::InterestReceivable), interest, "and so is interest");
-        let suspense = if self.class == Class::Npa { -interest } else { 0 };
+        let suspense = if self.class == Class::Npa { -interest - self.capitalised_unearned } else { 0 };
         assert_eq!(at(Role::InterestSuspense), suspense, "interest of a non-performing loan is no income");
         let Totals { received, penal, fee, interest, principal, refunded, .. } = self.totals;
         assert_eq!(received, penal + fee + interest + principal + refunded + self.advance, "what came paid something");

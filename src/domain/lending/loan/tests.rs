@@ -243,6 +243,27 @@ fn a_borrower_is_non_performing_in_all_loans() {
 }
 
 #[test]
+fn interest_that_joins_the_principal_of_a_non_performing_loan_is_no_income() {
+    let moratorium = Some(Moratorium { periods: 3, interest: MoratoriumInterest::Capitalised });
+    let day_count = DayCount::Thirty360;
+    let mut book = Book::paid_out(Terms { moratorium, day_count, ..terms("100000", "12", 12, "2026-01-01") });
+    book.on("2026-02-10", LoanEvent::BorrowerFell { since: day("2026-02-10") });
+    let state = book.at("2026-03-01");
+    let at = |state: &LoanState, role| state.positions.of(role);
+    assert_eq!(state.outstanding, rs("102010"));
+    assert_eq!(state.capitalised_unearned, rs("1010"), "the second month's; the first was income by then");
+    assert_eq!(at(&state, Role::InterestIncome), -rs("1000"));
+    let mut given_up = book.clone();
+    book.on("2026-03-02", LoanEvent::BorrowerRose);
+    let state = book.at("2026-03-02");
+    assert_eq!((at(&state, Role::InterestSuspense), state.capitalised_unearned), (0, 0));
+    given_up.on("2026-03-02", LoanEvent::WrittenOff);
+    let state = given_up.at("2026-03-31");
+    assert_eq!(at(&state, Role::WriteOff), rs("101000"), "what was no income is no loss");
+    assert_eq!((at(&state, Role::InterestSuspense), at(&state, Role::InterestIncome)), (0, -rs("1000")));
+}
+
+#[test]
 fn r02_a_penal_charge_is_a_charge() {
     assert_eq!(penal::charge(rs("862"), decimal("2"), 10), rs("5.75"));
     let mut book = Book::paid_out(of_5000());
