@@ -9,11 +9,13 @@
 //! 4. [`yields`]: what it costs in a year (APR, XIRR).
 //! 5. [`calculation`]: all of it, as one answer.
 //! 6. [`customer`]: who borrows.
+//! 7. [`loan`]: what became of it: a fold of its events.
 
 pub mod calculation;
 pub mod customer;
 pub mod day_count;
 pub mod due_dates;
+pub mod loan;
 pub mod rounding;
 pub mod schedule;
 pub mod terms;

@@ -432,11 +432,13 @@ impl<'a> Maker<'a> {
 
     /// An equal share of it; the last row takes what rounding left.
     fn flat_interest_of(&self, n: u32) -> Decimal {
+        let before: Decimal = self.done.rows.iter().map(|row| row.interest).sum();
+        let left = self.rounded_interest(self.flat_interest) - before;
         if self.last == Some(n) {
-            let before: Decimal = self.done.rows.iter().map(|row| row.interest).sum();
-            return self.rounded_interest(self.flat_interest) - before;
+            return left;
         }
-        self.rounded_interest(self.flat_interest / Decimal::from(self.last.unwrap_or(1)))
+        // Shares that were rounded up may use it all up before the last row.
+        self.rounded_interest(self.flat_interest / Decimal::from(self.last.unwrap_or(1))).min(left)
     }
 
     /// The next reset or prepayment before a day.
@@ -549,8 +551,8 @@ impl<'a> Maker<'a> {
             Change::Resolve if self.balance.is_zero() => {}
             Change::Resolve => {
                 let first = (n + 1).max(self.moratorium_periods() + 1);
-                // No moratorium's row is the last: nothing is paid in it.
-                self.last = self.last.or(self.projected.map(|row| row.max(self.moratorium_periods() + 1)));
+                // Neither a moratorium's row nor this one is the last while something is left.
+                self.last = self.last.or(self.projected.map(|row| row.max(first)));
                 if self.last.is_some_and(|last| first <= last) {
                     self.base = self.solve(first)?;
                 }
