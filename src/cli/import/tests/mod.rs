@@ -213,6 +213,18 @@ fn a_row_that_spoils_the_body_is_found_and_the_others_are_posted_in_order() {
 }
 
 #[test]
+fn a_row_above_the_amount_limit_of_the_key_is_rejected_and_the_others_are_posted() {
+    let bench = Bench::new();
+    let file = bench.file("t.csv", transfers(100, true).replace("EMI 42,", "too much for the key,"));
+    bench.check(&file, 1, [99, 0, 1]);
+    let rejected = std::fs::read_to_string(bench.folder.path().join("t.csv.rejected.csv")).expect("a file");
+    let line = rejected.lines().nth(1).expect("a row");
+    assert!(line.starts_with("43,amount_limit_exceeded,refused,T-42,"), "{line}");
+    bench.check(&file, 1, [0, 99, 1]);
+    assert_eq!(bench.server.held(), 99);
+}
+
+#[test]
 fn ndjson_carries_the_same_items_and_keeps_their_bytes() {
     let bench = Bench::new();
     let accounts = r#"{"external_id":"A","name":"Ka\u0930","currency":"INR","type":"asset","metadata":{"k":"v"}}

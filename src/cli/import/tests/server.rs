@@ -166,6 +166,10 @@ impl State {
         if items.iter().any(|item| item["description"] == "poison") {
             return (400, false, problem("malformed"));
         }
+        if items.iter().any(|item| item["description"] == "too much for the key") {
+            // Not kept, as the real one does not keep it.
+            return (403, false, problem("amount_limit_exceeded"));
+        }
         self.batch_sizes.push(items.len());
         let mut results = Vec::new();
         for (index, item) in items.iter().enumerate() {
