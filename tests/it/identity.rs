@@ -217,6 +217,28 @@ async fn a_revoked_key_is_none_for_the_next_request_and_after_a_restart() {
     assert_eq!(get(&server, &admin, &next).await.json()["data"][0]["name"], "admin");
 }
 
+/// Whoever looks is told what time it is; the answer to a command stays what it was.
+#[tokio::test]
+async fn an_expired_key_is_shown_as_expired_and_its_replies_are_kept() {
+    let (server, admin) = with_admin().await;
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(1);
+    let key = make(&server, &admin, json!({"name": "short", "role": "admin", "expires_at": soon.to_string()})).await;
+    let rotated = post(&server, &admin, &path_of(&key, "/rotate"), "k1", String::new()).await;
+    assert_eq!((&key["status"], &rotated.json()["status"]), (&json!("active"), &json!("active")));
+    assert_eq!(get(&server, &admin, &path_of(&key, "")).await.json()["status"], "active");
+    let token = token_of(&rotated.json());
+    while get(&server, &token, "/v1/status").await.status == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(get(&server, &admin, &path_of(&key, "")).await.json()["status"], "expired");
+    let list = get(&server, &admin, "/v1/api_keys").await.json();
+    assert_eq!((&list["data"][0]["status"], &list["data"][1]["status"]), (&json!("expired"), &json!("active")));
+    let again = post(&server, &admin, &path_of(&key, "/rotate"), "k1", String::new()).await;
+    assert_eq!((again.header("idempotent-replayed"), &again.body), ("true", &rotated.body));
+    assert_eq!(post(&server, &admin, &path_of(&key, "/revoke"), "", String::new()).await.json()["status"], "revoked");
+    assert_eq!(get(&server, &admin, &path_of(&key, "")).await.json()["status"], "revoked");
+}
+
 #[tokio::test]
 async fn making_a_key_again_under_one_idempotency_key_gives_the_same_bytes() {
     let (server, admin) = with_admin().await;
