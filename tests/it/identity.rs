@@ -298,7 +298,13 @@ async fn nobody_gives_away_rights_that_he_has_not() {
     }
     let rotated = post(&server, &clerk, "/v1/api_keys/key_0000000000001/rotate", "", String::new()).await;
     assert_eq!(rotated.brief(), "403 forbidden", "its new token would open everything");
+    let revoke = async |id: &str| post(&server, &clerk, &format!("/v1/api_keys/{id}/revoke"), "", String::new()).await;
+    assert_eq!(revoke("key_0000000000001").await.brief(), "403 forbidden", "he could not make it either");
+    assert_eq!(revoke("key_00000000000zz").await.brief(), "404 api_key_not_found");
+    assert_eq!(revoke("key_0000000000003").await.brief(), "200", "it has made that one");
     assert_eq!(get(&server, &admin, "/v1/status").await.brief(), "200", "and nothing was done");
+    assert_eq!(revoke("key_0000000000002").await.brief(), "200", "everybody may give up his own");
+    assert_eq!(get(&server, &clerk, "/v1/status").await.brief(), "401 unauthenticated");
 }
 
 #[tokio::test]

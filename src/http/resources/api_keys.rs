@@ -68,6 +68,12 @@ pub async fn revoke(call: &mut Call<'_>) -> Outcome<Reply> {
     let origin = call.origin(false)?;
     json::parse_empty(&call.body)?;
     let number = named_to_change(call);
+    // Nobody ends what he could not make, be it the key above his own. His own he may always give up.
+    if number != call.caller.owner
+        && let Some(key) = call.books()?.engine.core().keyring().get(number)
+    {
+        call.caller.check_gives(&key.terms)?;
+    }
     let answer = call.submit(Command::RevokeApiKey { number }, origin).await?;
     of_answer(call, answer)
 }
