@@ -459,6 +459,7 @@ async fn answers_leave_compressed_and_say_so() {
     assert_eq!(etag, format!("{}-gzip\"", plain.header("etag").trim_end_matches('"')));
     let same = server.send("GET", &path, &[("if-none-match", &etag), ("accept-encoding", "gzip")], "").await;
     assert_eq!((same.status.as_u16(), same.header("etag")), (304, etag.as_str()));
+    assert_eq!(same.header("vary"), packed.header("vary"), "a cache may go on with what it has");
     let changed = server.send("PATCH", &path, &[JSON, ("if-match", &etag)], r#"{"name":"x"}"#).await;
     assert_eq!(changed.brief(), "200", "a tag of a compressed answer names its version too");
     let stale = server.send("GET", &path, &[("if-none-match", &etag), ("accept-encoding", "gzip")], "").await;
@@ -473,7 +474,7 @@ async fn answers_leave_compressed_and_say_so() {
         assert_eq!(inflate(Coding::Gzip, &packed.body, 1 << 24).expect("gzip"), plain.body, "{path}");
         let etag = packed.header("etag").to_owned();
         let same = server.send("GET", path, &[("if-none-match", &etag)], "").await;
-        assert_eq!(same.status.as_u16(), 304, "{path}");
+        assert_eq!((same.status.as_u16(), same.header("vary")), (304, packed.header("vary")), "{path}");
     }
 }
 
@@ -535,6 +536,9 @@ async fn statements_and_transfers_are_asked_for_conditionally() {
     let csv = server.send("GET", &format!("/v1/accounts/{a}/entries"), &[("accept", "text/csv")], "").await;
     assert!(csv.header("etag").ends_with("-csv\""), "{}", csv.header("etag"));
     assert_eq!(csv.header("vary"), "Accept");
+    let headers = [("accept", "text/csv"), ("if-none-match", csv.header("etag"))];
+    let same = server.send("GET", &format!("/v1/accounts/{a}/entries"), &headers, "").await;
+    assert_eq!((same.status.as_u16(), same.header("vary")), (304, "Accept, Accept-Encoding"));
 }
 
 #[tokio::test]
