@@ -150,6 +150,37 @@ fn munim(args: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
+fn a_request_names_exactly_one_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&Place::in_folder(folder.path(), &[])).unwrap();
+    let ask = |line: &str, headers: &str| {
+        let mut stream = TcpStream::connect(server.door().address).unwrap();
+        stream.write_all(format!("{line}\r\n{headers}connection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for (line, headers) in [
+        ("GET /livez HTTP/1.1", ""),
+        ("GET http://x/livez HTTP/1.1", ""),
+        ("GET /livez HTTP/1.1", "host: x\r\nhost: x\r\n"),
+        ("GET /livez HTTP/1.0", "host: x\r\nhost: y\r\n"),
+        ("POST /v1/transfers HTTP/1.1", ""),
+        ("GET /v1/accounts/x HTTP/1.1", "host: x\r\nHost: y\r\n"),
+    ] {
+        let answer = ask(line, headers);
+        assert!(answer.starts_with("HTTP/1.") && answer.contains(" 400 Bad Request\r\n"), "{line}: {answer}");
+        for part in ["\"code\":\"host_malformed\"", "request-id: req_", "server-timing: ", "application/problem+json"] {
+            assert!(answer.contains(part), "{line}: {answer}");
+        }
+    }
+    for (line, headers) in [("GET /livez HTTP/1.1", "host: x\r\n"), ("GET /livez HTTP/1.0", "")] {
+        let answer = ask(line, headers);
+        assert!(answer.contains(" 200 OK\r\n"), "{line}: {answer}");
+    }
+}
+
+#[test]
 fn what_cannot_run_leaves_no_folder_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
