@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::import::client::{Answer, Call, Client, Patience};
+use super::import::client::{Answer, Call, Client, Patience, Problem};
 use super::trust::TrustArgs;
 use super::{EXIT_BAD, EXIT_COULD_NOT_RUN, fail};
 
@@ -44,9 +44,18 @@ pub fn run(args: &ClockArgs) -> ExitCode {
         Ok((_, answer)) => answer,
         Err(error) => return fail(&error),
     };
-    let accepted = answer.status == 200;
+    if answer.status != 200 {
+        return refused(&answer);
+    }
     let _ = writeln!(std::io::stdout(), "{}", String::from_utf8_lossy(&answer.body));
-    if accepted { ExitCode::SUCCESS } else { ExitCode::from(EXIT_BAD) }
+    ExitCode::SUCCESS
+}
+
+/// The server did not do it: there is no answer that could be bad, so that it is "could not run".
+fn refused(answer: &Answer) -> ExitCode {
+    let Problem { code, detail, .. } = answer.problem();
+    let _ = writeln!(std::io::stderr(), "munim: the server refused with status {} {code}: {detail}", answer.status);
+    ExitCode::from(EXIT_COULD_NOT_RUN)
 }
 
 /// `munim verify --url`: starts a verification on the server and follows it.
@@ -59,8 +68,7 @@ pub fn verify_through(url: &str, key_file: Option<&Path>, trust: &TrustArgs, jso
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_string();
     let operation: Value = serde_json::from_slice(&started.body).unwrap_or_default();
     if started.status != 202 {
-        let _ = writeln!(std::io::stderr(), "munim: the server refused: {}", started.problem().detail);
-        return ExitCode::from(EXIT_COULD_NOT_RUN);
+        return refused(&started);
     }
     let path = format!("/v1/operations/{}", text(&operation, "id"));
     let bar = indicatif::ProgressBar::new_spinner();

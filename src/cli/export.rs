@@ -9,8 +9,8 @@ use clap::Args;
 use crate::domain::time::Day;
 use crate::reconcile::export::books::{ExportFormat, ExportQuery, export};
 
-use super::fail;
 use super::folder::open_to_look;
+use super::{EXIT_WRONG_USE, fail};
 
 /// Arguments of `munim export`.
 #[derive(Clone, Debug, Args)]
@@ -36,6 +36,10 @@ fn day(text: &str) -> Result<Day, String> {
 /// Exports; nothing in the folder is changed.
 #[must_use]
 pub fn run(args: &ExportArgs) -> ExitCode {
+    if args.from.zip(args.to).is_some_and(|(from, to)| from > to) {
+        let _ = writeln!(std::io::stderr(), "munim: --from is after --to: there is no day between them");
+        return ExitCode::from(EXIT_WRONG_USE);
+    }
     let parts = match open_to_look(&args.data) {
         Ok(parts) => parts,
         Err(error) => return fail(&error),

@@ -43,7 +43,7 @@ impl Verifier for LiveVerifier {
             progress(Progress { done: seq.0, total: total.0 });
         });
         let detail = if report.ok {
-            format!("{} accounts agree with the journal and the chain is whole.", report.compared)
+            format!("{} accounts agree with the journal and the chain is whole.", report.accounts)
         } else {
             report.problems.join("; ")
         };

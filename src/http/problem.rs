@@ -36,6 +36,8 @@ pub enum Code {
     PreconditionMalformed,
     /// `X-Request-Timeout-Ms` is no number of milliseconds.
     TimeoutMalformed,
+    /// The request names no host, or more than one.
+    HostMalformed,
     /// No token came, or one that is not accepted.
     Unauthenticated,
     /// The token's key does not allow it.
@@ -103,7 +105,7 @@ pub enum Code {
 }
 
 /// All codes that are not refusals of the books: the table of the pages under `/problems`.
-pub const EDGE_CODES: [Code; 39] = [
+pub const EDGE_CODES: [Code; 40] = [
     Code::MalformedJson,
     Code::MalformedProtobuf,
     Code::BodyUnreadable,
@@ -111,6 +113,7 @@ pub const EDGE_CODES: [Code; 39] = [
     Code::IdempotencyKeyMalformed,
     Code::PreconditionMalformed,
     Code::TimeoutMalformed,
+    Code::HostMalformed,
     Code::Unauthenticated,
     Code::Forbidden,
     Code::RouteNotFound,
@@ -176,6 +179,7 @@ impl Code {
             Code::IdempotencyKeyMalformed => ("idempotency_key_malformed", 400, "Idempotency-Key is malformed"),
             Code::PreconditionMalformed => ("precondition_malformed", 400, "The precondition is malformed"),
             Code::TimeoutMalformed => ("timeout_malformed", 400, "X-Request-Timeout-Ms is malformed"),
+            Code::HostMalformed => ("host_malformed", 400, "Host is missing or stands more than once"),
             Code::Unauthenticated => ("unauthenticated", 401, "The request has no valid API key"),
             Code::Forbidden => ("forbidden", 403, "The API key does not allow this"),
             Code::RouteNotFound => ("route_not_found", 404, "There is nothing at this path"),

@@ -122,7 +122,8 @@ impl Reply {
         }
     }
 
-    /// "You have it already."
+    /// "You have it already." What its 200 says in `Vary` it says too (RFC 9110, 15.4.5). Whether that one is long
+    /// enough to be compressed is not known here, where nothing is rendered: the coding is always named.
     #[must_use]
     pub fn not_modified(etag: String, as_of: Seq) -> Reply {
         let mut reply = Reply::json(StatusCode::NOT_MODIFIED, Vec::new());
@@ -130,6 +131,7 @@ impl Reply {
         reply.body = Payload::Whole(None);
         reply.as_of = Some(as_of);
         reply.etag = Some(etag);
+        reply.varies_by_coding = true;
         reply
     }
 

@@ -13,8 +13,9 @@ use axum::extract::State;
 use axum::routing::any;
 use http_body_util::Either;
 use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderMap};
 use hyper::service::service_fn;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Version};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ use tower_service::Service;
 use super::accept::{AcceptLimits, Listener, serve_across};
 use super::gateway::Edge;
 use super::peer::Peer;
+use super::problem::{Code, Outcome, Problem};
 use super::router::ROUTES;
 
 /// Why a socket is not served.
@@ -72,10 +74,16 @@ pub async fn serve(
         let (edge, rare) = (Arc::clone(&edge), rare.clone());
         service_fn(move |mut request: Request<Incoming>| {
             let (edge, peer) = (Arc::clone(&edge), Arc::clone(&peer));
+            let host = check_host(request.version(), request.headers());
             let rare = (!is_busy(request.method(), request.uri().path())).then(|| rare.clone());
             async move {
+                if let Err(problem) = host {
+                    return Ok::<_, Infallible>(
+                        edge.refuse(&request.into_parts().0, &peer, &problem).map(Either::Left),
+                    );
+                }
                 let Some(mut rare) = rare else {
-                    return Ok::<_, Infallible>(edge.handle(request, &peer).await.map(Either::Left));
+                    return Ok(edge.handle(request, &peer).await.map(Either::Left));
                 };
                 request.extensions_mut().insert(peer);
                 let answer = rare.call(request.map(axum::body::Body::new)).await;
@@ -89,6 +97,22 @@ pub async fn serve(
     }
     while loops.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Whom a request is for must not depend on who reads it on the way: HTTP/1.1 names exactly one host (RFC 9112, 3.2),
+/// the other versions at most one.
+///
+/// # Errors
+/// `host_malformed`.
+fn check_host(version: Version, headers: &HeaderMap) -> Outcome<()> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version == Version::HTTP_11 => {
+            Err(Problem::new(Code::HostMalformed, "Send the name of the server that you ask, in one `Host`."))
+        }
+        (_, Some(_)) => Err(Problem::new(Code::HostMalformed, "Send one `Host`: two may mean two servers.")),
+        _ => Ok(()),
+    }
 }
 
 /// The routes that carry the load: they go straight to the edge. axum boxes the future and the body

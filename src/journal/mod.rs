@@ -149,6 +149,17 @@ pub enum JournalError {
         /// Its first seq.
         seq: Seq,
     },
+    /// A segment's file is in no place of the sequence: it is none of ours, or those before it are gone.
+    #[error(
+        "{file} is in no place of the journal, which ends at seq={last} before it: either it does not belong here, or the segment with seq={} is missing",
+        .last.next()
+    )]
+    Astray {
+        /// Which file.
+        file: String,
+        /// Last seq of the segments before it.
+        last: Seq,
+    },
     /// A file that does not belong here.
     #[error("{file} does not belong to this journal or not under this name")]
     Foreign {
@@ -181,12 +192,22 @@ impl JournalError {
         JournalError::Io { doing, source }
     }
 
+    /// The file of a sealed segment cannot be opened or read.
+    fn of_sealed(first_seq: Seq, source: std::io::Error) -> JournalError {
+        let file = segment::segment_name(first_seq);
+        if source.kind() == std::io::ErrorKind::NotFound {
+            JournalError::Missing { file, seq: first_seq }
+        } else {
+            JournalError::Unreadable { file, source: redb::Error::Io(source) }
+        }
+    }
+
     /// The first seq that cannot be trusted, where the error names one.
     #[must_use]
     pub fn first_bad_seq(&self) -> Option<Seq> {
         match self {
             JournalError::Damaged { seq, .. } | JournalError::Missing { seq, .. } => Some(*seq),
-            JournalError::Shorter { last, .. } => Some(last.next()),
+            JournalError::Astray { last, .. } | JournalError::Shorter { last, .. } => Some(last.next()),
             JournalError::Differs { expected, .. } => Some(*expected),
             _ => None,
         }

@@ -125,8 +125,8 @@ fn check_sealed(
         if !files.contains(&listed.first_seq) {
             return Err(JournalError::Missing { file, seq: listed.first_seq });
         }
-        let doing = |source| JournalError::io("open a sealed segment", source);
-        let bytes = disk.open_frozen(&file).and_then(|backend| backend.len()).map_err(doing)?;
+        let unread = |source| JournalError::of_sealed(listed.first_seq, source);
+        let bytes = disk.open_frozen(&file).and_then(|backend| backend.len()).map_err(unread)?;
         if bytes != listed.bytes {
             return Err(damaged("file does not have the length that the manifest says"));
         }
@@ -157,9 +157,7 @@ fn open_live(
     for first in files {
         let before = *ends.last().unwrap_or(sealed_end);
         if *first != before.last_seq.next() {
-            // Either the one between is gone, or this file is none of ours.
-            let seq = before.last_seq.next();
-            return Err(JournalError::Missing { file: segment_name(seq), seq });
+            return Err(JournalError::Astray { file: segment_name(*first), last: before.last_seq });
         }
         let segment = LiveSegment::open(disk, *first)?;
         let end = walk(&segment, &before, identity)?;

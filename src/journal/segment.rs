@@ -424,7 +424,7 @@ impl OpenSealed {
     /// Opens a sealed file. Not a byte of it changes.
     pub(super) fn open(disk: &dyn Disk, first_seq: Seq) -> Result<OpenSealed, JournalError> {
         let file = segment_name(first_seq);
-        let backend = disk.open_frozen(&file).map_err(|source| JournalError::io("open a sealed segment", source))?;
+        let backend = disk.open_frozen(&file).map_err(|source| JournalError::of_sealed(first_seq, source))?;
         type Parts = (Option<Footer>, ReadOnlyTable<u64, &'static [u8]>, Guarded<Database>);
         let read = || -> Result<Parts, redb::Error> {
             let db = open_database(&file, AnyBackend::new(backend), SEALED_CACHE_BYTES)?;

@@ -88,7 +88,7 @@ impl super::Journal {
         let sealed = self.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner).sealed.clone();
         for listed in &sealed {
             let file = segment_name(listed.first_seq);
-            let hash = self.disk.hash(&file).map_err(|source| JournalError::io("hash a segment", source))?;
+            let hash = self.disk.hash(&file).map_err(|source| JournalError::of_sealed(listed.first_seq, source))?;
             if hash != listed.file_hash {
                 let what = "file differs from the one that was sealed, though its entries are whole".into();
                 return Err(JournalError::Damaged { file, seq: listed.first_seq, what });

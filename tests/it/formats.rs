@@ -163,7 +163,7 @@ fn transfer() -> impl Strategy<Value = messages::NewTransfer> {
         account(),
         account(),
         amount(),
-        prop::option::weighted(0.3, any::<u32>()),
+        prop::option::weighted(0.3, prop_oneof![4 => any::<u32>().prop_map(u64::from), 1 => any::<u64>()]),
         text("[!-~]{1,12}|.{0,3}|x{65}"),
         prop::option::weighted(0.2, dates.prop_map(str::to_owned)),
         text("\\PC{0,20}|\u{20b9}{499,501}"),
@@ -284,6 +284,47 @@ proptest! {
             server.send("POST", path, &[SENDS], body).await;
         }));
     }
+}
+
+/// Numbers are never cut to what a field holds: they are refused, in the words of JSON.
+#[tokio::test]
+async fn a_number_that_does_not_fit_is_refused_in_protobuf_as_in_json() {
+    let server = Server::start();
+    for name in ["A", "B"] {
+        server.open_account(name, "").await;
+    }
+    let fair = messages::NewTransfer {
+        debit_account: Some("ext:A".to_owned()),
+        credit_account: Some("ext:B".to_owned()),
+        amount: Some("1".to_owned()),
+        pending: Some(true),
+        ..messages::NewTransfer::default()
+    };
+    let codes = [1 << 32, 1 << 33, u64::MAX].map(|code| (Some(code), None, "/code"));
+    let lives = [0, -1, 1 << 32, i64::MAX, i64::MIN].map(|life| (None, Some(life), "/expires_in_s"));
+    for (code, expires_in_s, pointer) in codes.into_iter().chain(lives) {
+        let message = messages::NewTransfer { code, expires_in_s, ..fair.clone() };
+        let json = server.post("/v1/transfers", "k", twin(&message).to_string()).await;
+        let headers = [SENDS, WANTS, ("idempotency-key", "k")];
+        let protobuf = server.send("POST", "/v1/transfers", &headers, message.encode_to_vec()).await;
+        assert_eq!(
+            (protobuf.brief().as_str(), &protobuf.json()["errors"][0]["pointer"]),
+            ("422 validation_failed", &json!(pointer))
+        );
+        compare(&json, &protobuf, |_| unreachable!("it is refused"));
+        let operation = Some(messages::ItemOperation::Transfer(message));
+        let batch = messages::NewBatch { mode: 1, transfers: vec![messages::BatchItem { operation }] };
+        let said = server.send("POST", "/v1/transfers/batch", &headers, batch.encode_to_vec()).await;
+        let pointers = (said.brief(), said.json()["errors"][0]["pointer"].clone());
+        assert_eq!(pointers, ("422 validation_failed".to_owned(), json!(format!("/transfers/0{pointer}"))));
+    }
+    // A mode of 2^32 + 1, which is MODE_INDEPENDENT in its low half.
+    let mode = [vec![0x08, 0x81, 0x80, 0x80, 0x80, 0x10], messages::NewBatch::default().encode_to_vec()].concat();
+    let said = server.send("POST", "/v1/transfers/batch", &[SENDS, ("idempotency-key", "m")], mode).await;
+    assert_eq!(
+        (said.brief().as_str(), &said.json()["errors"][0]["pointer"]),
+        ("422 validation_failed", &json!("/mode"))
+    );
 }
 
 #[tokio::test]
@@ -418,6 +459,7 @@ async fn answers_leave_compressed_and_say_so() {
     assert_eq!(etag, format!("{}-gzip\"", plain.header("etag").trim_end_matches('"')));
     let same = server.send("GET", &path, &[("if-none-match", &etag), ("accept-encoding", "gzip")], "").await;
     assert_eq!((same.status.as_u16(), same.header("etag")), (304, etag.as_str()));
+    assert_eq!(same.header("vary"), packed.header("vary"), "a cache may go on with what it has");
     let changed = server.send("PATCH", &path, &[JSON, ("if-match", &etag)], r#"{"name":"x"}"#).await;
     assert_eq!(changed.brief(), "200", "a tag of a compressed answer names its version too");
     let stale = server.send("GET", &path, &[("if-none-match", &etag), ("accept-encoding", "gzip")], "").await;
@@ -432,7 +474,7 @@ async fn answers_leave_compressed_and_say_so() {
         assert_eq!(inflate(Coding::Gzip, &packed.body, 1 << 24).expect("gzip"), plain.body, "{path}");
         let etag = packed.header("etag").to_owned();
         let same = server.send("GET", path, &[("if-none-match", &etag)], "").await;
-        assert_eq!(same.status.as_u16(), 304, "{path}");
+        assert_eq!((same.status.as_u16(), same.header("vary")), (304, packed.header("vary")), "{path}");
     }
 }
 
@@ -494,6 +536,9 @@ async fn statements_and_transfers_are_asked_for_conditionally() {
     let csv = server.send("GET", &format!("/v1/accounts/{a}/entries"), &[("accept", "text/csv")], "").await;
     assert!(csv.header("etag").ends_with("-csv\""), "{}", csv.header("etag"));
     assert_eq!(csv.header("vary"), "Accept");
+    let headers = [("accept", "text/csv"), ("if-none-match", csv.header("etag"))];
+    let same = server.send("GET", &format!("/v1/accounts/{a}/entries"), &headers, "").await;
+    assert_eq!((same.status.as_u16(), same.header("vary")), (304, "Accept, Accept-Encoding"));
 }
 
 #[tokio::test]

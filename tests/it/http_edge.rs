@@ -128,6 +128,11 @@ impl Server {
         self.folder.take().expect("a server that runs has its folder")
     }
 
+    /// Where its books are.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        self.folder.as_ref().map(tempfile::TempDir::path)
+    }
+
     /// The books themselves.
     pub fn engine(&self) -> &Arc<Engine> {
         self.engine.as_ref().expect("the server runs")

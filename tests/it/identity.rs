@@ -217,6 +217,28 @@ async fn a_revoked_key_is_none_for_the_next_request_and_after_a_restart() {
     assert_eq!(get(&server, &admin, &next).await.json()["data"][0]["name"], "admin");
 }
 
+/// Whoever looks is told what time it is; the answer to a command stays what it was.
+#[tokio::test]
+async fn an_expired_key_is_shown_as_expired_and_its_replies_are_kept() {
+    let (server, admin) = with_admin().await;
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(1);
+    let key = make(&server, &admin, json!({"name": "short", "role": "admin", "expires_at": soon.to_string()})).await;
+    let rotated = post(&server, &admin, &path_of(&key, "/rotate"), "k1", String::new()).await;
+    assert_eq!((&key["status"], &rotated.json()["status"]), (&json!("active"), &json!("active")));
+    assert_eq!(get(&server, &admin, &path_of(&key, "")).await.json()["status"], "active");
+    let token = token_of(&rotated.json());
+    while get(&server, &token, "/v1/status").await.status == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(get(&server, &admin, &path_of(&key, "")).await.json()["status"], "expired");
+    let list = get(&server, &admin, "/v1/api_keys").await.json();
+    assert_eq!((&list["data"][0]["status"], &list["data"][1]["status"]), (&json!("expired"), &json!("active")));
+    let again = post(&server, &admin, &path_of(&key, "/rotate"), "k1", String::new()).await;
+    assert_eq!((again.header("idempotent-replayed"), &again.body), ("true", &rotated.body));
+    assert_eq!(post(&server, &admin, &path_of(&key, "/revoke"), "", String::new()).await.json()["status"], "revoked");
+    assert_eq!(get(&server, &admin, &path_of(&key, "")).await.json()["status"], "revoked");
+}
+
 #[tokio::test]
 async fn making_a_key_again_under_one_idempotency_key_gives_the_same_bytes() {
     let (server, admin) = with_admin().await;
@@ -238,7 +260,7 @@ async fn making_a_key_again_under_one_idempotency_key_gives_the_same_bytes() {
     let token = token_of(&rotated.json());
     assert_eq!(get(&server, &token, "/v1/status").await.brief(), "403 forbidden", "known, and only for transfers");
     // The hashes are all that the journal has.
-    let secret = token.rsplit('_').next().expect("a secret").as_bytes().to_vec();
+    let secret = token.splitn(3, '_').nth(2).expect("a secret").as_bytes().to_vec();
     for (_, _, entry) in entries(&server).await {
         assert!(!format!("{entry:?}").as_bytes().windows(secret.len()).any(|part| part == secret));
     }
@@ -276,7 +298,13 @@ async fn nobody_gives_away_rights_that_he_has_not() {
     }
     let rotated = post(&server, &clerk, "/v1/api_keys/key_0000000000001/rotate", "", String::new()).await;
     assert_eq!(rotated.brief(), "403 forbidden", "its new token would open everything");
+    let revoke = async |id: &str| post(&server, &clerk, &format!("/v1/api_keys/{id}/revoke"), "", String::new()).await;
+    assert_eq!(revoke("key_0000000000001").await.brief(), "403 forbidden", "he could not make it either");
+    assert_eq!(revoke("key_00000000000zz").await.brief(), "404 api_key_not_found");
+    assert_eq!(revoke("key_0000000000003").await.brief(), "200", "it has made that one");
     assert_eq!(get(&server, &admin, "/v1/status").await.brief(), "200", "and nothing was done");
+    assert_eq!(revoke("key_0000000000002").await.brief(), "200", "everybody may give up his own");
+    assert_eq!(get(&server, &clerk, "/v1/status").await.brief(), "401 unauthenticated");
 }
 
 #[tokio::test]

@@ -228,6 +228,20 @@ async fn every_route_refuses_what_is_no_request_in_the_words_of_the_contract() {
     }
 }
 
+/// What reads the whole journal is not begun for somebody who has gone.
+#[tokio::test]
+async fn an_export_or_a_verification_is_not_begun_after_its_deadline() {
+    let server = Server::start();
+    for (method, path, done) in [("GET", "/v1/export", "200"), ("POST", "/v1/verifications", "202")] {
+        for (timeout, expected) in [("0", "503 deadline_unmeetable"), ("60000", done)] {
+            let headers = [JSON, KEY, ("x-request-timeout-ms", timeout)];
+            let said = server.send(method, path, &headers, if method == "GET" { "" } else { "{}" }).await;
+            assert_eq!(said.brief(), expected, "{path} within {timeout} ms");
+            assert_eq!(said.header("idempotent-replayed"), "", "{path}: nothing was begun under its key");
+        }
+    }
+}
+
 #[test]
 fn every_route_is_asked() {
     for route in ROUTES {

@@ -1,8 +1,13 @@
-//! `munim verify --data`: what it says, with which exit status, and that it changes no byte.
+//! `munim verify`: what it says, with which exit status, and that it changes no byte; and what a server says that
+//! verifies itself.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+
+use munim::cli::hooks::books;
+use munim::http::gateway::token::Tokens;
+use munim::http::hooks::VerifyReport;
 
 use crate::http_edge::Server;
 
@@ -77,4 +82,57 @@ async fn the_exit_status_tells_whole_books_from_bad_ones() {
     assert_eq!(verify(folder.path()).0, Some(1), "half a segment");
     std::fs::write(&segment, whole).unwrap();
     assert_eq!(verify(folder.path()).0, Some(0), "whole again");
+}
+
+#[tokio::test]
+async fn a_file_that_is_in_no_place_of_the_journal_is_named() {
+    let server = Server::start();
+    server.open_account("A", "").await;
+    let folder = server.stop();
+    let name = |seq: u64| format!("journal-{seq:020}.redb");
+    std::fs::copy(folder.path().join(name(1)), folder.path().join(name(99_999))).unwrap();
+    let (status, said) = verify(folder.path());
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(&format!("{} is in no place of the journal", name(99_999))), "{said}");
+    std::fs::remove_file(folder.path().join(name(99_999))).unwrap();
+    assert_eq!(verify(folder.path()).0, Some(0));
+}
+
+/// What a running server finds out about its own books.
+fn verify_live(server: &Server) -> VerifyReport {
+    let verifier = books(server.engine(), Tokens::new([7; 32])).verifier;
+    verifier.verify(&|_| {}).expect("it can look")
+}
+
+#[tokio::test]
+async fn a_server_counts_its_accounts_and_names_a_segment_that_is_gone() {
+    let server = Server::start();
+    for name in ["A", "B"] {
+        server.open_account(name, "").await;
+    }
+    for key in ["1", "2", "3"] {
+        let body = r#"{"debit_account":"ext:A","credit_account":"ext:B","amount":"5"}"#;
+        assert_eq!(server.post("/v1/transfers", key, body).await.brief(), "201");
+    }
+    let report = verify_live(&server);
+    assert_eq!(report.detail, "2 accounts agree with the journal and the chain is whole.");
+    let journal = server.engine().core().journal();
+    journal.request_roll();
+    server.open_account("C", "").await;
+    let sealed = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        loop {
+            if let Some(segment) = journal.segments().into_iter().find(|segment| segment.is_sealed) {
+                return segment;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let sealed = sealed.await.expect("a segment is sealed behind a roll");
+    // Opened, so that the walk can still read it; what a next start would need is its name.
+    assert!(verify_live(&server).ok);
+    let folder = server.folder().expect("a server that runs has its folder");
+    std::fs::remove_file(folder.join(&sealed.file)).unwrap();
+    let report = verify_live(&server);
+    assert_eq!((report.ok, report.first_bad_seq), (false, Some(sealed.first_seq.0)), "{}", report.detail);
+    assert_eq!(report.detail, format!("{} with seq={} is missing", sealed.file, sealed.first_seq));
 }

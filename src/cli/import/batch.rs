@@ -84,8 +84,8 @@ pub struct Poster<'a> {
 }
 
 impl Poster<'_> {
-    /// Posts rows in their order. A body that the server calls malformed is halved until the malformed
-    /// rows stand alone: one bad row never holds up the others.
+    /// Posts rows in their order. A body that the server refuses for one of its rows (malformed, or above the key's
+    /// amount limit) is halved until such rows stand alone: one bad row never holds up the others.
     ///
     /// # Errors
     /// See [`BatchError`].
@@ -103,7 +103,7 @@ impl Poster<'_> {
             let problem = if is_success(answer.status) { Problem::default() } else { answer.problem() };
             match answer.status {
                 status if is_success(status) => self.settle(part, &answer, &mut outcome)?,
-                400 | 413 | 422 if !problem.code.starts_with("idempotency_key_") => {
+                status if is_about_a_row(status, &problem.code) => {
                     if part.len() > 1 {
                         let rest = part.split_off(part.len() / 2);
                         parts.push(rest);
@@ -161,6 +161,16 @@ impl Poster<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a refusal of a whole body may be for the sake of one row, so that its halves are worth a try.
+fn is_about_a_row(status: u16, code: &str) -> bool {
+    match status {
+        400 | 413 | 422 => !code.starts_with("idempotency_key_"),
+        // Of one amount; every other 403 is about the key and concerns the whole import.
+        403 => code == "amount_limit_exceeded",
+        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@
 //! 1. A request goes out on the open connection, or on a new one.
 //! 2. No connection, a broken one, no answer in time, 429, 503, a key in flight, or a problem that calls
 //!    itself retryable: wait and send **the same bytes under the same key** again, until the patience is used up.
-//! 3. Any other answer is the caller's.
+//! 3. A certificate that is not believed ends it at once. Any other answer is the caller's.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::Error as TlsError;
 
 use super::super::trust::{Target, TrustArgs, read_key};
 
@@ -41,6 +42,16 @@ pub enum ClientError {
     /// The address or the key file cannot be used.
     #[error("{0}")]
     Usage(String),
+    /// Whoever answers there is not who was to be asked: that is the same at every try.
+    #[error(
+        "could not believe {url}: {cause}; --ca-file names a certificate to believe, such as DATA/tls/cert.pem of the server"
+    )]
+    Untrusted {
+        /// Whom.
+        url: String,
+        /// What is wrong with its certificate.
+        cause: String,
+    },
     /// The patience is used up.
     #[error("could not reach {url} after {attempts} attempts: {last}")]
     Unreachable {
@@ -106,6 +117,7 @@ pub struct Call<'a> {
 
 enum Attempt {
     Answered(Answer),
+    Untrusted(String),
     TryAgain { why: String, after: Option<Duration> },
 }
 
@@ -145,13 +157,14 @@ impl Client {
     /// Sends a request until there is an answer.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`] when the patience is used up.
+    /// [`ClientError::Unreachable`] when the patience is used up, [`ClientError::Untrusted`].
     pub fn call(&mut self, call: Call<'_>) -> Result<Answer, ClientError> {
         let started = Instant::now();
         let mut wait = self.patience.first_wait;
         for attempts in 1.. {
             let (why, after) = match self.attempt(call) {
                 Attempt::Answered(answer) => return Ok(answer),
+                Attempt::Untrusted(cause) => return Err(ClientError::Untrusted { url: self.url.clone(), cause }),
                 Attempt::TryAgain { why, after } => (why, after),
             };
             if started.elapsed() >= self.patience.give_up_after {
@@ -173,18 +186,18 @@ impl Client {
                 Some(sender) => sender,
                 None => connect(&self.target).await?,
             };
-            let request = request.map_err(|error| error.to_string())?;
-            sender.ready().await.map_err(|error| error.to_string())?;
-            let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+            let request = request.map_err(broken)?;
+            sender.ready().await.map_err(broken)?;
+            let response = sender.send_request(request).await.map_err(broken)?;
             let (parts, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-            Ok::<_, String>((sender, parts, body.to_bytes()))
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(broken)?;
+            Ok::<_, Attempt>((sender, parts, body.to_bytes()))
         };
         let answer_within = self.patience.answer_within;
         let outcome = self.runtime.block_on(async { tokio::time::timeout(answer_within, exchange).await });
         let (sender, parts, body) = match outcome {
             Ok(Ok(done)) => done,
-            Ok(Err(why)) => return Attempt::TryAgain { why, after: None },
+            Ok(Err(failed)) => return failed,
             Err(_) => return Attempt::TryAgain { why: format!("no answer in {answer_within:?}"), after: None },
         };
         self.connection = Some(sender);
@@ -220,24 +233,35 @@ impl Client {
     }
 }
 
-async fn connect(target: &Target) -> Result<SendRequest<Full<Bytes>>, String> {
-    let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(|error| error.to_string())?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+async fn connect(target: &Target) -> Result<SendRequest<Full<Bytes>>, Attempt> {
+    let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(broken)?;
+    stream.set_nodelay(true).map_err(broken)?;
     match &target.tls {
         None => talk(stream).await,
-        Some((connector, name)) => {
-            talk(connector.connect(name.clone(), stream).await.map_err(|error| error.to_string())?).await
-        }
+        Some((connector, name)) => talk(connector.connect(name.clone(), stream).await.map_err(unshaken)?).await,
     }
 }
 
 async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<SendRequest<Full<Bytes>>, String> {
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+) -> Result<SendRequest<Full<Bytes>>, Attempt> {
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Its error reaches the sender as well, which reports it.
     tokio::spawn(async move { connection.await.ok() });
     Ok(sender)
+}
+
+/// What may be whole at the next try.
+fn broken(error: impl std::fmt::Display) -> Attempt {
+    Attempt::TryAgain { why: error.to_string(), after: None }
+}
+
+/// A handshake that failed: for a certificate of somebody else's, or because the connection broke.
+fn unshaken(error: std::io::Error) -> Attempt {
+    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+        Some(TlsError::InvalidCertificate(_)) => Attempt::Untrusted(error.to_string()),
+        _ => broken(error),
+    }
 }
 
 fn is_worth_a_retry(answer: &Answer) -> bool {

@@ -13,10 +13,35 @@ use super::source::ROW_BYTES_MAX;
 const CSV_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Lets the `csv` reader have only so many bytes between two rows: an unclosed quote would otherwise
-/// make it gather the rest of the file in memory.
+/// make it gather the rest of the file in memory. An end of the file inside a quote is an error, where the
+/// `csv` reader would take it for the end of the cell: the rows behind the quote would be its text.
 struct Rationed<R> {
     source: BufReader<R>,
     left: Rc<Cell<usize>>,
+    place: Place,
+}
+
+/// Where in a cell the bytes so far end, as the `csv` reader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before a cell's first byte: only there a quote opens.
+    Start,
+    /// In a cell without quotes, or behind its closing one.
+    Plain,
+    Quoted,
+    /// Behind a quote in a quoted cell: it was the closing one, unless another follows.
+    Closing,
+}
+
+impl Place {
+    fn after(self, byte: u8) -> Place {
+        match (self, byte) {
+            (Place::Quoted, b'"') => Place::Closing,
+            (Place::Quoted, _) | (Place::Start | Place::Closing, b'"') => Place::Quoted,
+            (_, b',' | b'\n' | b'\r') => Place::Start,
+            _ => Place::Plain,
+        }
+    }
 }
 
 impl<R: Read> Read for Rationed<R> {
@@ -27,6 +52,10 @@ impl<R: Read> Read for Rationed<R> {
         }
         let wanted = buffer.len().min(left);
         let read = self.source.read(&mut buffer[..wanted])?;
+        if read == 0 && wanted > 0 && self.place == Place::Quoted {
+            return Err(io::Error::other(QuoteLeftOpen));
+        }
+        self.place = buffer[..read].iter().fold(self.place, |place, byte| place.after(*byte));
         self.left.set(left - read);
         Ok(read)
     }
@@ -35,6 +64,10 @@ impl<R: Read> Read for Rationed<R> {
 #[derive(Debug, thiserror::Error)]
 #[error("a row is longer than {ROW_BYTES_MAX} bytes")]
 struct RationUsedUp;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the file ends inside a quote")]
+struct QuoteLeftOpen;
 
 enum Column {
     Field(&'static str, Shape),
@@ -67,7 +100,7 @@ impl<R: Read> CsvRows<R> {
             .has_headers(false)
             .flexible(true)
             .buffer_capacity(CSV_BUFFER_BYTES)
-            .from_reader(Rationed { source, left: Rc::clone(&left) });
+            .from_reader(Rationed { source, left: Rc::clone(&left), place: Place::Start });
         let mut record = csv::ByteRecord::new();
         let found = reader.read_byte_record(&mut record).map_err(|error| broken(error, 1))?;
         if !found {
@@ -194,12 +227,15 @@ fn columns(kind: ItemKind, header: &[String]) -> Result<Vec<Column>, FileError> 
 
 fn broken(error: csv::Error, number: u64) -> FileError {
     match error.into_kind() {
-        csv::ErrorKind::Io(error)
-            if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<RationUsedUp>) =>
-        {
-            FileError::Broken(format!("row {number} is longer than {ROW_BYTES_MAX} bytes: is a quote left open?"))
-        }
-        csv::ErrorKind::Io(error) => FileError::Read(error),
+        csv::ErrorKind::Io(error) => match error.get_ref() {
+            Some(cause) if cause.is::<RationUsedUp>() => {
+                FileError::Broken(format!("row {number} is longer than {ROW_BYTES_MAX} bytes: is a quote left open?"))
+            }
+            Some(cause) if cause.is::<QuoteLeftOpen>() => {
+                FileError::Broken(format!("row {number} opens a quote that the file never closes"))
+            }
+            _ => FileError::Read(error),
+        },
         other => FileError::Broken(format!("row {number} is no CSV: {other:?}")),
     }
 }

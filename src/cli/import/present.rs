@@ -1,8 +1,9 @@
 //! Whether the books already hold what a row says, when they refuse its external id as taken.
 //!
 //! An id made of what the row says needs no look: the same id is the same row. An id of the caller's may have been
-//! used for something else, and that must not be reported as done: every field that the row states is
-//! compared with what the server answers under that id. One small request a row, only in this case.
+//! used for something else, and that must not be reported as done: every field that the row states, and that
+//! nothing can change once it is in the books, is compared with what the server answers under that id. One
+//! small request a row, only in this case.
 
 use std::collections::HashMap;
 
@@ -16,8 +17,18 @@ use super::row::Row;
 /// Accounts remembered by name; beyond that it starts anew, so that memory stays bounded.
 const ACCOUNT_IDS_MAX: usize = 100_000;
 
-/// How `pending` came out may have changed since; it says nothing about who posted it.
-const NOT_COMPARED: [&str; 3] = ["external_id", "pending", "expires_in_s"];
+/// What may have changed in the books since a row was imported says nothing about who posted it: `PATCH` changes an
+/// account's name and metadata, and a hold is posted, voided or runs out. A hold that is posted after its
+/// period was closed gets the date of its posting.
+fn is_lasting(kind: ItemKind, name: &str, wanted: &Value) -> bool {
+    match (kind, name) {
+        (_, "external_id")
+        | (ItemKind::Accounts, "name" | "metadata")
+        | (ItemKind::Transfers, "pending" | "expires_in_s") => false,
+        (ItemKind::Transfers, "effective_date") => wanted["pending"] != true,
+        _ => true,
+    }
+}
 
 /// Looks into the server's books.
 #[derive(Debug, Default)]
@@ -40,7 +51,7 @@ impl Books {
         let wanted: Value =
             serde_json::from_slice(&row.item).map_err(|error| BatchError::Garbled(error.to_string()))?;
         for (name, value) in wanted.as_object().into_iter().flatten() {
-            if NOT_COMPARED.contains(&name.as_str()) {
+            if !is_lasting(kind, name, &wanted) {
                 continue;
             }
             let is_same = match (name.as_str(), value.as_str()) {

@@ -243,7 +243,9 @@ impl Place {
     /// All keys, oldest first.
     fn list(&self) -> Result<Vec<Value>, KeysError> {
         let Some(url) = &self.url else {
-            return Ok(offline::list(&self.data)?.iter().map(|key| shown(key, None)).collect());
+            let (keys, now) = offline::list(&self.data)?;
+            let shown = |key| serde_json::from_slice(&render::api_key_at(key, now)).unwrap_or_default();
+            return Ok(keys.iter().map(shown).collect());
         };
         let mut client = self.client(url)?;
         let mut keys: Vec<Value> = Vec::new();

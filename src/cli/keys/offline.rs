@@ -10,6 +10,7 @@ use clap::Parser;
 
 use crate::disk::Disk;
 use crate::domain::access::ApiKey;
+use crate::domain::ids::Moment;
 use crate::engine::clock::SystemTimeSource;
 use crate::engine::command::{Command, Origin};
 use crate::engine::history::Reach;
@@ -23,13 +24,14 @@ use super::super::folder::{EngineArgs, FolderError, open_to_look, open_to_write}
 use super::KeysError;
 use super::files::tokens_of;
 
-/// All keys of a folder, by number. Changes no byte of it.
+/// All keys of a folder, by number, and what time it is by its clock. Changes no byte of it.
 ///
 /// # Errors
 /// [`KeysError`].
-pub fn list(folder: &Path) -> Result<Vec<ApiKey>, KeysError> {
-    let parts = open_to_look(folder)?;
-    Ok(parts.core.keyring().all().iter().map(|key| (***key).clone()).collect())
+pub fn list(folder: &Path) -> Result<(Vec<ApiKey>, Moment), KeysError> {
+    let core = open_to_look(folder)?.core;
+    let keys = core.keyring().all().iter().map(|key| (***key).clone()).collect();
+    Ok((keys, core.clock().now()))
 }
 
 /// A folder that is held, its books and its tokens.

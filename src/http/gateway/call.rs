@@ -150,12 +150,19 @@ impl<'r> Call<'r> {
     /// What [`Unavailable`] becomes.
     pub async fn read<T>(&mut self, question: impl Future<Output = Result<T, Unavailable>>) -> Outcome<T> {
         self.timing.mark(Stage::Parse);
-        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Err(Unavailable::DeadlineUnmeetable.into());
-        }
+        self.check_deadline()?;
         let value = question.await;
         self.timing.mark(Stage::Read);
         Ok(value?)
+    }
+
+    /// Before work begins that cannot be given up half way: whether its caller still waits for it.
+    ///
+    /// # Errors
+    /// `deadline_unmeetable`.
+    pub fn check_deadline(&self) -> Outcome<()> {
+        let is_past = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if is_past { Err(Unavailable::DeadlineUnmeetable.into()) } else { Ok(()) }
     }
 
     /// A place for an answer of so many rows, if they are many: it is made there, not on an async worker.

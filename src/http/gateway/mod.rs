@@ -215,15 +215,35 @@ impl Edge {
         if let Err(problem) = compress(&mut reply, &head.headers, &mut timing).await {
             reply = Reply::problem(&problem, path, id);
         }
+        self.leave((&head, peer, id), reply, &mut timing, standing.as_ref())
+    }
+
+    /// Answers what is no request by HTTP's own rules, which whoever stands before the edge has looked at.
+    pub fn refuse(&self, head: &Parts, peer: &Arc<Peer>, problem: &Problem) -> Response<Payload> {
+        let mut timing = Timing::start();
+        let id = self.request_ids.next();
+        self.refusals.note(problem, peer, id, self.uptime_s());
+        let reply = Reply::problem(problem, head.uri.path(), id);
+        self.leave((head, peer, id), reply, &mut timing, None)
+    }
+
+    /// The way out, the same for every answer.
+    fn leave(
+        &self,
+        (head, peer, id): (&Parts, &Peer, u64),
+        mut reply: Reply,
+        timing: &mut Timing,
+        standing: Option<&Standing>,
+    ) -> Response<Payload> {
         if head.method == Method::HEAD {
             reply.drop_body();
         }
         let allow = if head.method == Method::OPTIONS { reply.allow.clone() } else { None };
         let engine = reply.stages;
-        let mut response = reply.into_response(id, &mut timing, standing.as_ref());
-        protect(path, peer.is_tls, response.headers_mut());
-        self.origins.apply(&head, allow.as_deref(), response.headers_mut());
-        self.conclude(&head, id, &timing, engine.as_ref(), &mut response);
+        let mut response = reply.into_response(id, timing, standing);
+        protect(head.uri.path(), peer.is_tls, response.headers_mut());
+        self.origins.apply(head, allow.as_deref(), response.headers_mut());
+        self.conclude(head, id, timing, engine.as_ref(), &mut response);
         response
     }
 

@@ -547,7 +547,8 @@ pub fn codes(route: &Route) -> Vec<Code> {
         | Code::NotAcceptable
         | Code::InternalError
         | Code::Overloaded
-        | Code::TimeoutMalformed => true,
+        | Code::TimeoutMalformed
+        | Code::HostMalformed => true,
         Code::ConcurrencyLimited => route.class != Class::Process,
         Code::MalformedJson | Code::UnknownField | Code::ValidationFailed | Code::UnsupportedMediaType => {
             body.is_some()

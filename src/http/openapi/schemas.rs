@@ -471,7 +471,11 @@ pub const API_KEY: Schema = gives(
         or_null("burst", KEY_LIMIT, "Requests at once after a pause."),
         or_null("concurrency", KEY_LIMIT, "Requests in flight."),
         or_null("certificate_sha256", Kind::Fingerprint, "The client certificate that must come with it."),
-        always("status", Kind::OneOf(|| vec!["active", "revoked"]), "Whether it was revoked."),
+        always(
+            "status",
+            Kind::OneOf(|| vec!["active", "expired", "revoked"]),
+            "What became of it. Only a GET says `expired`: the answer to a command has the same bytes when it is repeated.",
+        ),
         always("created_at", Kind::Instant, "When it was made."),
         or_null("created_by", Kind::Id("key_"), "The key that made it."),
         or_null("expires_at", Kind::Instant, "From then on it opens nothing."),

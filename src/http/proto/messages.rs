@@ -19,9 +19,9 @@ pub struct NewTransfer {
     /// A decimal.
     #[prost(string, optional, tag = "3")]
     pub amount: Option<String>,
-    /// The caller's code.
-    #[prost(uint32, optional, tag = "4")]
-    pub code: Option<u32>,
+    /// The caller's code. Read wider than it is sent: what does not fit is to be refused, not cut to 32 bits.
+    #[prost(uint64, optional, tag = "4")]
+    pub code: Option<u64>,
     /// The caller's id.
     #[prost(string, optional, tag = "5")]
     pub external_id: Option<String>,

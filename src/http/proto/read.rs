@@ -168,7 +168,7 @@ fn borrowed(text: &Option<String>) -> Option<Text<'_>> {
     text.as_deref().map(|text| Text(Cow::Borrowed(text)))
 }
 
-/// The message as the JSON parser's fast way reads texts; `None` when its metadata is out of bounds.
+/// The message as the JSON parser's fast way reads texts; `None` when its metadata or its code is out of bounds.
 fn wire_of(message: &messages::NewTransfer) -> Option<Wire<'_>> {
     let fits = |(key, value): (&String, &String)| {
         json::is_metadata_key(key) && json::is_at_most(value, METADATA_VALUE_CHARS_MAX)
@@ -176,6 +176,7 @@ fn wire_of(message: &messages::NewTransfer) -> Option<Wire<'_>> {
     if message.metadata.len() > METADATA_PAIRS_MAX || !message.metadata.iter().all(fits) {
         return None;
     }
+    let code = message.code.map(u32::try_from).transpose().ok()?;
     let pairs = || message.metadata.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
     Some(Wire {
         op: None,
@@ -183,7 +184,7 @@ fn wire_of(message: &messages::NewTransfer) -> Option<Wire<'_>> {
         debit_account: borrowed(&message.debit_account),
         credit_account: borrowed(&message.credit_account),
         amount: message.amount.as_deref().map(|amount| Amount(Decimal::parse(amount))),
-        code: message.code,
+        code,
         external_id: borrowed(&message.external_id),
         effective_date: borrowed(&message.effective_date),
         description: borrowed(&message.description),

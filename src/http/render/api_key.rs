@@ -5,25 +5,45 @@ use crate::domain::ids::{IdKind, Moment};
 
 use super::{write_list, write_list_head, write_number, write_quoted_id, write_quoted_moment, write_text};
 
-/// An API key object; with its token in the one answer that shows it.
+/// An API key object as the answer to a command; with its token in the one answer that shows it. What the clock
+/// decides is not said: a kept reply has the same bytes later.
 #[must_use]
 pub fn api_key(key: &ApiKey, token: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(640);
-    write_api_key(&mut out, key, token);
+    write_api_key(&mut out, key, status(key), token);
     out
 }
 
-/// A page of API keys.
+/// An API key object as it is now, for whoever looks: no such answer is kept.
 #[must_use]
-pub fn api_key_page<'k>(keys: impl IntoIterator<Item = &'k ApiKey>, has_more: bool, url: &str) -> Vec<u8> {
+pub fn api_key_at(key: &ApiKey, now: Moment) -> Vec<u8> {
+    let mut out = Vec::with_capacity(640);
+    write_api_key(&mut out, key, status_at(key, now), None);
+    out
+}
+
+/// A page of API keys as they are now.
+#[must_use]
+pub fn api_key_page<'k>(keys: impl IntoIterator<Item = &'k ApiKey>, now: Moment, has_more: bool, url: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
     write_list_head(&mut out, url, has_more);
-    write_list(&mut out, keys, |out, key| write_api_key(out, key, None));
+    write_list(&mut out, keys, |out, key| write_api_key(out, key, status_at(key, now), None));
     out.push(b'}');
     out
 }
 
-fn write_api_key(out: &mut Vec<u8>, key: &ApiKey, token: Option<&str>) {
+fn status(key: &ApiKey) -> &'static str {
+    if key.revoked_at.is_some() { "revoked" } else { "active" }
+}
+
+fn status_at(key: &ApiKey, now: Moment) -> &'static str {
+    match status(key) {
+        "active" if !key.is_usable(now) => "expired",
+        other => other,
+    }
+}
+
+fn write_api_key(out: &mut Vec<u8>, key: &ApiKey, status: &str, token: Option<&str>) {
     let terms = &key.terms;
     out.extend_from_slice(b"{\"object\":\"api_key\",\"id\":");
     write_quoted_id(out, IdKind::ApiKey, key.number);
@@ -52,8 +72,6 @@ fn write_api_key(out: &mut Vec<u8>, key: &ApiKey, token: Option<&str>) {
     }
     out.extend_from_slice(b",\"certificate_sha256\":");
     write_optional(out, terms.certificate, |out, fingerprint| write_text(out, &hex(&fingerprint)));
-    // What the clock decides is not said: a kept reply has the same bytes later.
-    let status = if key.revoked_at.is_some() { "revoked" } else { "active" };
     out.extend_from_slice(b",\"status\":");
     write_text(out, status);
     out.extend_from_slice(b",\"created_at\":");

@@ -11,7 +11,7 @@ mod loan;
 mod transfer;
 
 pub use account::{account, account_page, accounts_batch, past_account};
-pub use api_key::{api_key, api_key_page};
+pub use api_key::{api_key, api_key_at, api_key_page};
 pub use books::{periods, statement, statement_csv, status, trial_balance, trial_balance_csv};
 pub use customer::{ShownCustomer, ShownSecrets, customer, customer_page};
 pub use loan::loan_calculation;

@@ -68,6 +68,12 @@ pub async fn revoke(call: &mut Call<'_>) -> Outcome<Reply> {
     let origin = call.origin(false)?;
     json::parse_empty(&call.body)?;
     let number = named_to_change(call);
+    // Nobody ends what he could not make, be it the key above his own. His own he may always give up.
+    if number != call.caller.owner
+        && let Some(key) = call.books()?.engine.core().keyring().get(number)
+    {
+        call.caller.check_gives(&key.terms)?;
+    }
     let answer = call.submit(Command::RevokeApiKey { number }, origin).await?;
     of_answer(call, answer)
 }
@@ -79,7 +85,8 @@ pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
     let engine = &call.books()?.engine;
     let found = call.read(engine.api_key(number)).await?;
     let key = found.value.ok_or_else(no_key)?;
-    let mut reply = Reply::json(StatusCode::OK, render::api_key(&key, None));
+    let now = engine.core().clock().now();
+    let mut reply = Reply::json(StatusCode::OK, render::api_key_at(&key, now));
     reply.as_of = Some(found.seq);
     Ok(reply)
 }
@@ -99,9 +106,10 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
     let path = call.head.uri.path();
     let next = rows.last().filter(|_| has_more).map(|key| format_id(IdKind::ApiKey, key.number));
     let url = path.to_owned();
+    let now = engine.core().clock().now();
     let render = move || {
         let keys = rows.iter().map(|key| -> &ApiKey { key });
-        Reply::json(StatusCode::OK, render::api_key_page(keys, has_more, &url))
+        Reply::json(StatusCode::OK, render::api_key_page(keys, now, has_more, &url))
     };
     let mut reply = render_at(place, render).await?;
     reply.as_of = Some(found.seq);

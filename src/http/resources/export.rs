@@ -27,7 +27,9 @@ pub fn export(call: &mut Call<'_>) -> Outcome<Reply> {
     if from.zip(to).is_some_and(|(from, to)| from > to) {
         return Err(Problem::of_parameter(Code::InvalidParameter, "from", "`from` is not after `to`."));
     }
-    let (seq, parts) = call.books()?.exporter.export(ExportQuery { format, from, to })?;
+    let books = call.books()?;
+    call.check_deadline()?;
+    let (seq, parts) = books.exporter.export(ExportQuery { format, from, to })?;
     let content_type = HeaderValue::from_static(match format {
         ExportFormat::Ndjson => "application/x-ndjson",
         ExportFormat::Csv => "text/csv; charset=utf-8",

@@ -20,6 +20,7 @@ pub fn verify(call: &mut Call<'_>) -> Outcome<Reply> {
     let verifier = Arc::clone(&call.books()?.verifier);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Moment(i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+    call.check_deadline()?;
     let started = call.edge.operations.start_verification((call.request, now), key, verifier)?;
     let (operation, is_replayed) = started;
     let mut reply = Reply::json(StatusCode::ACCEPTED, operation.render());

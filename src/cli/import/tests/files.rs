@@ -66,6 +66,32 @@ fn a_broken_structure_refuses_the_file_before_anything_is_posted() {
 }
 
 #[test]
+fn a_file_that_ends_inside_a_quote_is_refused_before_anything_is_posted() {
+    let before = format!("{HEADER}a,ext:A,ext:B,1,,,first,\n");
+    let broken: &[(&str, &str)] = &[
+        ("b,ext:A,ext:B,1,,,\"open,\nc,ext:A,ext:B,500,,,second,\n", "row 3"),
+        ("b,ext:A,ext:B,1,,,\"\"\"said\"\" he,\nc,ext:A,ext:B,500,,,second,\n", "row 3"),
+        ("b,ext:A,ext:B,1,,,\"x\",\r\nc,ext:A,ext:B,1,,,\"", "row 4"),
+        ("b,ext:A,ext:B,1,,,\"cut off in the midd", "row 3"),
+        ("\"", "row 3"),
+    ];
+    let bench = Bench::new();
+    for (rest, row) in broken {
+        let content = format!("{before}{rest}");
+        let (status, _, log) = bench.import(&[&bench.file("t.csv", &content)]);
+        let expected = format!("{row} opens a quote that the file never closes");
+        assert!(status == 2 && log.contains(&expected), "{content}: {status} {log}");
+    }
+    assert!(read(b"\"external_id,currency,type", None).unwrap_err().to_string().contains("row 1 opens a quote"));
+    assert_eq!(bench.server.held(), 0);
+    // A quote inside a cell is text, one behind a closed quote too, and the last one may end the file.
+    for rest in ["b,ext:A,ext:B,1,,,5\" pipe,", "b,ext:A,ext:B,1,,,\"a\"b\"c,", "b,ext:A,ext:B,1,,,,\"x\"\"\""] {
+        let (rows, rejected) = read(format!("{before}{rest}").as_bytes(), None).expect("every quote is closed");
+        assert_eq!((rows.len(), rejected.len()), (2, 0), "{rest}: {rejected:?}");
+    }
+}
+
+#[test]
 fn a_malformed_row_is_numbered_and_the_next_one_follows() {
     let long = format!("{{\"currency\":\"{}\"}}\n{{\"currency\":\"INR\",\"type\":\"asset\"}}\n", "x".repeat(200_000));
     let table: &[(&[u8], u64, &str)] = &[

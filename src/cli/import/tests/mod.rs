@@ -118,6 +118,25 @@ fn an_id_taken_by_something_else_is_rejected_and_says_what_differs() {
 }
 
 #[test]
+fn what_was_changed_since_it_was_imported_is_still_there() {
+    let bench = Bench::new();
+    let header = "external_id,name,currency,type,metadata.k\n";
+    let (first, second) = ("C-1,Asha,INR,asset,v\n", "C-2,Ravi,INR,asset,v\n");
+    bench.check(&bench.file("a.csv", format!("{header}{first}")), 0, [1, 0, 0]);
+    bench.server.change("C-1", "name", "Asha Kale".into());
+    bench.server.change("C-1", "metadata", serde_json::json!({ "k": "w" }));
+    bench.check(&bench.file("a.csv", format!("{header}{first}{second}")), 0, [1, 1, 0]);
+    bench.check(&bench.file("b.csv", format!("{header}{}", first.replace("asset", "income"))), 1, [0, 0, 1]);
+    let header = "external_id,debit_account,credit_account,amount,effective_date,pending,expires_in_s\n";
+    let (hold, posted) = ("H-1,ext:A,ext:B,1,2026-10-01,true,60\n", "P-1,ext:A,ext:B,1,2026-10-01,,\n");
+    bench.check(&bench.file("t.csv", format!("{header}{hold}{posted}")), 0, [2, 0, 0]);
+    bench.server.change("H-1", "effective_date", "2026-11-02".into());
+    bench.check(&bench.file("t.csv", format!("{header}{hold}{posted}P-2,ext:A,ext:B,1,,,\n")), 0, [1, 2, 0]);
+    let moved = posted.replace("10-01", "10-02");
+    bench.check(&bench.file("u.csv", format!("{header}{hold}{moved}")), 1, [0, 1, 1]);
+}
+
+#[test]
 fn a_file_that_has_grown_at_either_end_posts_only_what_is_new() {
     let bench = Bench::new();
     let fee = ",ext:A,ext:B,5.00,20,2026-10-01,fee,cash\n";
@@ -210,6 +229,18 @@ fn a_row_that_spoils_the_body_is_found_and_the_others_are_posted_in_order() {
     bench.check(&bench.file("t.csv", text), 1, [98, 0, 2]);
     let order: Vec<String> = (1..=100).filter(|row| ![42, 43].contains(row)).map(|row| format!("T-{row}")).collect();
     assert_eq!(bench.server.order(), order);
+}
+
+#[test]
+fn a_row_above_the_amount_limit_of_the_key_is_rejected_and_the_others_are_posted() {
+    let bench = Bench::new();
+    let file = bench.file("t.csv", transfers(100, true).replace("EMI 42,", "too much for the key,"));
+    bench.check(&file, 1, [99, 0, 1]);
+    let rejected = std::fs::read_to_string(bench.folder.path().join("t.csv.rejected.csv")).expect("a file");
+    let line = rejected.lines().nth(1).expect("a row");
+    assert!(line.starts_with("43,amount_limit_exceeded,refused,T-42,"), "{line}");
+    bench.check(&file, 1, [0, 99, 1]);
+    assert_eq!(bench.server.held(), 99);
 }
 
 #[test]

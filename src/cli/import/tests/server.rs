@@ -81,6 +81,11 @@ impl TestServer {
         self.state.lock().answers.clear();
     }
 
+    /// Changes a field of what is held, as a PATCH or a posting would.
+    pub fn change(&self, id: &str, field: &str, value: Value) {
+        self.state.lock().items.get_mut(id).expect("it is held")[field] = value;
+    }
+
     pub fn held(&self) -> usize {
         self.state.lock().items.len()
     }
@@ -149,7 +154,11 @@ impl State {
     fn get(&self, path: &str) -> Result<Response<Full<Bytes>>, hyper::http::Error> {
         let id = path.rsplit("ext:").next().unwrap_or_default();
         match (path.starts_with("/v1/accounts/"), self.items.get(id)) {
-            (true, _) => reply(200, &json!({ "id": format!("acct_{id}") })),
+            (true, item) => {
+                let mut account = item.cloned().unwrap_or_else(|| json!({}));
+                account["id"] = format!("acct_{id}").into();
+                reply(200, &account)
+            }
             (false, Some(item)) => reply(200, item),
             (false, None) => reply(404, &json!({ "code": "not_found" })),
         }
@@ -165,6 +174,10 @@ impl State {
         let items = request.get("transfers").or(request.get("accounts")).and_then(Value::as_array).expect("items");
         if items.iter().any(|item| item["description"] == "poison") {
             return (400, false, problem("malformed"));
+        }
+        if items.iter().any(|item| item["description"] == "too much for the key") {
+            // Not kept, as the real one does not keep it.
+            return (403, false, problem("amount_limit_exceeded"));
         }
         self.batch_sizes.push(items.len());
         let mut results = Vec::new();
