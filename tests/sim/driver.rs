@@ -557,6 +557,8 @@ impl Run {
         self.is_wild = false;
         let core = self.core();
         self.compare_all(&core);
+        // What was asked there may have found the day over.
+        assert!(self.flush());
         let live = core.state_hash();
         let report = verify(core.journal(), &Expected::from_memory(&core).expect("the store reads"), &mut |_| {});
         assert!(report.ok, "verify against memory: {report:?}");
