@@ -586,5 +586,8 @@ async fn expanded_objects_need_their_own_right_and_have_a_bound() {
         (said.brief().as_str(), &said.json()["errors"][0]["pointer"]),
         ("422 invalid_parameter", &"expand[]".into())
     );
-    assert_eq!(get(&server, &admin, "/v1/transfers?account=ext:A&limit=100&expand[]=debit_account").await.brief(), "200");
+    assert_eq!(
+        get(&server, &admin, "/v1/transfers?account=ext:A&limit=100&expand[]=debit_account").await.brief(),
+        "200"
+    );
 }
