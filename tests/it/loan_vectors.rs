@@ -473,6 +473,7 @@ mod any_terms {
     };
     use munim::domain::time::Day;
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
     use rust_decimal::Decimal;
 
     /// Twenty-eight digits of unrounded figures are added up in another order.
@@ -564,7 +565,7 @@ mod any_terms {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig { cases: 2_000, rng_seed: RngSeed::Fixed(2_026), ..ProptestConfig::default() })]
 
         /// Any terms make a loan that adds up, or a refusal; never a panic.
         #[test]

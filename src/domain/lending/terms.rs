@@ -5,7 +5,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 
 use super::day_count::DayCount;
-use super::due_dates::{Frequency, HolidayShift};
+use super::due_dates::{DueDates, Frequency, HolidayShift};
 use super::rounding::Mode;
 use crate::domain::time::Day;
 
@@ -319,7 +319,7 @@ impl Terms {
             (Some(day), _) => Ok(Some(day)),
             (None, None) => Ok(None),
             (None, Some(first)) => {
-                let dates = super::due_dates::DueDates::from_first(self.frequency, None, first);
+                let dates = DueDates::from_first(self.frequency, None, first);
                 dates.nth(0).map(Some).ok_or_else(|| TermsError::new("first_due_on", "is too close to 1970-01-01"))
             }
         }
@@ -400,6 +400,9 @@ impl Terms {
         {
             return wrong("moratorium.interest", "must be serviced with method flat");
         }
+        if self.method == Method::Flat && !self.steps.is_empty() {
+            return wrong("steps", "are not possible with method flat: its interest is spread over all rows equally");
+        }
         let ascends = self.steps.windows(2).all(|pair| pair[0].from < pair[1].from);
         let is_step = |step: &Step| {
             step.from >= 1
@@ -435,6 +438,14 @@ impl Terms {
         };
         if self.first_due_on.is_some_and(|first| first <= start) {
             return wrong("first_due_on", "must be after disbursed_on");
+        }
+        let dates = match self.first_due_on {
+            Some(first) => Some(DueDates::from_first(self.frequency, Some(start), first)),
+            None => DueDates::after(self.frequency, start),
+        };
+        let first = dates.and_then(|dates| dates.nth(1)).map(|first| self.holiday_shift.apply(first, &self.holidays));
+        if first.is_some_and(|first| first <= start) {
+            return wrong("holidays", "leave no first due date after disbursed_on");
         }
         if self.foreclose_on.is_some_and(|day| day < start) {
             return wrong("foreclose_on", "must not be before disbursed_on");

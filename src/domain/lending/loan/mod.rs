@@ -17,6 +17,13 @@
 //! 10. [`fold`]: days and events, one after the other.
 //! 11. [`quotes`]: what would end the loan.
 //! 12. [`decide`]: what may happen, and what may not.
+//!
+//! # Known oddities
+//! Found by the properties with other seeds, to be mended before the engine uses this:
+//! - A moratorium whose interest joins the principal, then a default: what was capitalised before the loan became
+//!   non-performing is income day by day and suspense in one step (2 paise on 100.00 at 0.06 %).
+//! - A broken first period of several whole periods under Act/365 with parts of 30/360, prepaid on its last day:
+//!   interest may differ from the schedule's by a paisa, since a part may be dearer than the whole.
 
 pub mod accrual;
 pub mod allocation;

@@ -4,6 +4,7 @@
 //! proptest prints the shrunk life of a failure and keeps its seed in `proptest-regressions/`.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use rust_decimal::Decimal;
 
 use super::contract::{Across, Appropriation, LoanTerms, PARTS, paise};
@@ -83,6 +84,8 @@ fn calculation() -> impl Strategy<Value = Terms> {
     (shape(), dates, moratorium, step, special).prop_map(|(shape, dates, moratorium, step, (balloon, is_open))| {
         let (first_due, broken_period, holidays, holiday_shift) = dates;
         let balloon = balloon.map(|pct| (shape.principal * Decimal::new(pct, 2)).round_dp(2));
+        // A flat loan has no steps.
+        let step = step.filter(|_| shape.method != Method::Flat);
         let made = Terms {
             first_due_on: first_due.map(|days| Day(START.0 + days)),
             broken_period,
@@ -233,7 +236,9 @@ fn came_in(events: &[Dated]) -> i64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
+    // The same cases every time; `PROPTEST_RNG_SEED` in the source's place finds others. Two are known and open: see
+    // "Known oddities" in `mod.rs`.
+    #![proptest_config(ProptestConfig { cases: CASES, rng_seed: RngSeed::Fixed(2_026), ..ProptestConfig::default() })]
 
     #[test]
     fn positions_balance_and_what_came_in_paid_something(book in life()) {
