@@ -285,6 +285,7 @@ pub fn describe(operation: Operation) -> Description {
             parameters: &[DRY_RUN],
             body: Some(&CUSTOMER_CHANGE),
             refusals: &[R::VersionMismatch],
+            also: &[Code::CustomerNotFoundInPath, Code::PreconditionMalformed],
             ..of_one
         },
         Operation::GetCustomer => Description { summary: "Shows a customer", ..of_one },
