@@ -236,8 +236,8 @@ fn came_in(events: &[Dated]) -> i64 {
 }
 
 proptest! {
-    // The same cases every time; `PROPTEST_RNG_SEED` in the source's place finds others. Two are known and open: see
-    // "Known oddities" in `mod.rs`.
+    // The same cases every time; another number here finds others. Two are known and open: see "Known oddities" in
+    // `mod.rs`.
     #![proptest_config(ProptestConfig { cases: CASES, rng_seed: RngSeed::Fixed(2_026), ..ProptestConfig::default() })]
 
     #[test]
