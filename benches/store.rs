@@ -174,6 +174,9 @@ fn meta() -> Meta {
         accounts: ACCOUNTS,
         api_keys: Vec::new(),
         customers: 0,
+        loans: 0,
+        lending: Box::default(),
+        objects: Vec::new(),
     }
 }
 

@@ -111,6 +111,18 @@ pub const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30)
 /// Bytes of batch bodies in memory at once: sixteen of the largest.
 pub const BATCH_BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Lines of a statement as a document: some 250 pages, a tenth of a second. Who wants more asks for shorter periods.
+pub const DOCUMENT_LINES_MAX: usize = 10_000;
+
+/// Bytes of a document that is verified: far more than one of [`DOCUMENT_LINES_MAX`] lines has.
+pub const DOCUMENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Characters of the lender's name on documents.
+pub const LENDER_CHARS_MAX: usize = 100;
+
+/// The lender's name on documents where the operator gives none.
+pub const LENDER_DEFAULT: &str = "The lender";
+
 /// Transfers shown in one voucher: all that one command can make.
 pub const VOUCHER_ROWS_MAX: usize = BATCH_ITEMS_MAX;
 
@@ -268,3 +280,226 @@ pub const EXPORTS_MAX: usize = 4;
 /// How long an export waits for a reader to take 64 KiB. Below this a connection is slower than the 4 KiB/s
 /// that the watchman of connections asks for, who does not see one stream of many that rests.
 pub const EXPORT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Entries that one look at the journal renders for those who follow: some 2 ms of work.
+pub const FEED_CHUNK_ENTRIES: u64 = 2_048;
+
+/// Bytes of rendered events that followers share: some 20,000 transfers. Who is further behind reads the journal.
+pub const FEED_RING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Streams of events at once, by SSE and WebSocket together.
+pub const FEED_FOLLOWERS_MAX: usize = 5_000;
+
+/// Events that a follower behind the ring reads from the journal at once, and entries that he looks at for them.
+pub const FEED_PAGE_EVENTS: usize = 256;
+
+/// See [`FEED_PAGE_EVENTS`].
+pub const FEED_PAGE_ENTRIES: u64 = 20_000;
+
+/// Entries that one `GET /v1/events` looks at for its page, most of them of other topics.
+pub const EVENTS_ENTRIES_MAX: u64 = 100_000;
+
+/// A quiet stream says that it lives, and how far it has come.
+pub const STREAM_BEAT: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// Kinds or patterns in one request for events.
+pub const EVENT_PATTERNS_MAX: usize = 64;
+
+/// Commands of one WebSocket that are decided and not yet answered; more are left in the socket until some are.
+pub const WEBSOCKET_IN_FLIGHT_MAX: usize = 1_024;
+
+/// Bytes that wait for a WebSocket's client to take them; nothing more is read from it or for it meanwhile.
+pub const WEBSOCKET_OUTBOX_BYTES_MAX: usize = 256 * 1024;
+
+/// Messages that one WebSocket carries out before others have their turn.
+pub const WEBSOCKET_TURN_MESSAGES: usize = 128;
+
+/// Bytes that are read from a WebSocket at once. The protocol's library clears so many before each look at the socket,
+/// also where nothing has come: at 32 KiB that was 7 % of what telling 2,000 followers costs.
+pub const WEBSOCKET_READ_BYTES: usize = 8 * 1024;
+
+/// A WebSocket that says nothing so long is asked whether it lives, and cut after as long again.
+pub const WEBSOCKET_SILENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Longest wait that a receiver's `Retry-After` is granted: a day, as the longest step of the webhook schedule.
+pub const OUTBOUND_RETRY_AFTER_MAX: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// Bytes of a URL that we call. Longer ones break on proxies.
+pub const OUTBOUND_URL_BYTES_MAX: usize = 2_048;
+
+/// Bytes of a body that we send: what a full page of events has, with room.
+pub const OUTBOUND_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of an answer's headers. Most have under one KiB.
+pub const OUTBOUND_HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of an answer's body that are kept; the rest is not read.
+pub const OUTBOUND_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Networks that a setting may allow.
+pub const OUTBOUND_ALLOW_MAX: usize = 256;
+
+/// Names of receivers in memory: some 200 bytes each.
+pub const OUTBOUND_NAMES_MAX: u64 = 10_000;
+
+/// Longest life of a name's addresses, whatever its TTL says: a receiver that moves is followed within the hour.
+pub const OUTBOUND_NAME_TTL_MAX: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// How long it is remembered that a name has no address. Short: somebody is about to set it up.
+pub const OUTBOUND_NAME_NEGATIVE_TTL: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Addresses of one name that are kept and tried, one after the other.
+pub const OUTBOUND_ADDRESSES_MAX: usize = 4;
+
+/// Destinations (scheme, host, port) whose breakers are kept: some 1 KiB each.
+pub const OUTBOUND_DESTINATIONS_MAX: usize = 4_096;
+
+/// Idle connections to one destination.
+pub const OUTBOUND_IDLE_PER_DESTINATION_MAX: usize = 4;
+
+/// Idle connections in all.
+pub const OUTBOUND_IDLE_MAX: usize = 256;
+
+/// How long a connection may idle. Many receivers close theirs after a minute; a call should not meet that.
+pub const OUTBOUND_IDLE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// How old a connection may be: addresses are looked up and checked anew now and then.
+pub const OUTBOUND_CONNECTION_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Attempts of an endpoint that are kept to be looked at; those of before the process are not.
+pub const WEBHOOK_ATTEMPTS_KEPT: usize = 200;
+
+/// Dead letters of an endpoint; the oldest goes when one more comes.
+pub const WEBHOOK_DEAD_MAX: usize = 1_000;
+
+/// Events that an endpoint may be owed; no more are read for it until it takes some.
+pub const WEBHOOK_OWED_MAX: usize = 5_000;
+
+/// Calls at once to an endpoint that does not ask for order.
+pub const WEBHOOK_CALLS_MAX: usize = 16;
+
+/// Entries that are looked at for an endpoint at once.
+pub const WEBHOOK_LOOK_ENTRIES: u64 = 10_000;
+
+/// Page cache of the file of deliveries, bytes.
+pub const WEBHOOK_LEDGER_CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long what was delivered may be unwritten: so much is sent again after a power cut. Each write is a sync of the
+/// disk that the journal waits for: at 50 ms, four receivers in trouble cost whoever posts 1.3 ms of p99.
+pub const WEBHOOK_LEDGER_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// For how long a secret signs still after it was rotated away, microseconds: a day.
+pub const WEBHOOK_OVERLAP_US: i64 = 86_400_000_000;
+
+/// Events of a sync target's batch: with a broker that needs a millisecond to confirm, some 100,000 a second.
+pub const SYNC_BATCH_EVENTS_MAX: usize = 256;
+
+/// Bytes of a sync target's batch, one event excepted that is larger alone. A call to others takes 8 MiB.
+pub const SYNC_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Entries that are looked at for a sync target at once.
+pub const SYNC_LOOK_ENTRIES: u64 = 10_000;
+
+/// How long a broker may be silent where an answer is due. RabbitMQ syncs its disk within a second, a loaded one within ten.
+pub const SYNC_ANSWER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Bytes of a sync target's user, and of its password.
+pub const SYNC_CREDENTIAL_BYTES_MAX: usize = 512;
+
+/// Bytes of an exchange's name, of a routing key (both by AMQP 0.9.1), and of an MQTT topic.
+pub const SYNC_NAME_BYTES_MAX: usize = 255;
+
+/// Payment commands from a queue that are on their way at once; each waits for the journal.
+pub const AMQP_PREFETCH: u16 = 64;
+
+/// Bytes of redb's page cache for the job queue: some 30,000 jobs; the kernel's page cache stands behind it.
+pub const JOBS_CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of a job's arguments: ids and a few texts. What is larger lies in the journal, and the job names it.
+pub const JOB_ARGS_BYTES_MAX: usize = 16 * 1024;
+
+/// Characters of a job's last error: what fits a line of a list and a log.
+pub const JOB_ERROR_CHARS_MAX: usize = 500;
+
+/// Bytes of a kind's name, and of a schedule's.
+pub const JOB_KIND_BYTES_MAX: usize = 64;
+
+/// Kinds of jobs that one file has ever seen; they are all in memory.
+pub const JOB_KINDS_MAX: usize = 256;
+
+/// Most urgent priority; 0 is the least.
+pub const JOB_PRIORITY_MAX: u8 = 9;
+
+/// Jobs that wait or run. With more, births are left in the journal until some have ended: half a gigabyte of file.
+pub const JOBS_OPEN_MAX: u64 = 1_000_000;
+
+/// Births that are taken in by one commit: some 50 ms of work.
+pub const JOBS_INTAKE_PAGE: usize = 4_096;
+
+/// Births are looked for this often when nobody says that there are some.
+pub const JOBS_INTAKE_POLL: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Questions to the queue that are carried out by one commit; the rest waits for the next one.
+pub const JOBS_TURN_ASKS: usize = 4_096;
+
+/// Questions from outside that wait for their commit; more are refused.
+pub const JOBS_ASKS_WAITING_MAX: usize = 8_192;
+
+/// Ended jobs that are kept for whoever asks; the same number of dead ones beside them.
+pub const JOBS_KEPT_MAX: u64 = 100_000;
+
+/// How long ended jobs are kept, microseconds: seven days.
+pub const JOBS_KEPT_US: i64 = 7 * 86_400 * 1_000_000;
+
+/// Ended jobs that one commit sweeps away: 2 ms of work.
+pub const JOBS_SWEPT_AT_ONCE: usize = 256;
+
+/// Length of a lease, microseconds: three times a renewal may fail.
+pub const JOB_LEASE_US: i64 = 30 * 1_000_000;
+
+/// How often leases of running jobs are renewed, microseconds.
+pub const JOB_RENEWAL_US: i64 = 10 * 1_000_000;
+
+/// How often the progress of running jobs is written, microseconds.
+pub const JOB_PROGRESS_US: i64 = 1_000_000;
+
+/// Ends of the process in the middle of a job after which the job is dead: it may well be the reason.
+pub const JOB_VOIDED_MAX: u16 = 20;
+
+/// Longest delay of a job, microseconds: a year. A later one is brought down to it.
+pub const JOB_DELAY_US_MAX: i64 = 366 * 86_400 * 1_000_000;
+
+/// Asynchronous jobs at once with nothing to do, and with much: each is a task that mostly waits for somebody else.
+pub const JOB_TASKS: (usize, usize) = (8, 256);
+
+/// Threads of jobs that compute (documents): none is kept idle for long, and half the cores are left to requests.
+pub const JOB_THREADS: (usize, usize) = (1, 4);
+
+/// Schedules in one queue.
+pub const JOB_SCHEDULES_MAX: usize = 256;
+
+/// Ends of jobs after which their record is written anew, at least.
+pub const JOBS_ENDED_LOG_MIN: u64 = 65_536;
+
+/// How often the record of ended jobs is synced: what is lost of it repeats jobs when the queue's file is lost too.
+pub const JOBS_ENDED_SYNC_US: i64 = 1_000_000;
+
+/// Days of a report over a span: a year of them.
+pub const REPORT_DAYS_MAX: u16 = 366;
+
+/// Loans up to which all of them are folded again for a report of days that are over: two seconds or so of one thread.
+pub const PAST_LOANS_MAX: u32 = 100_000;
+
+/// Entries up to which the days of a register are gone through: ten seconds or so of one thread.
+pub const REPORT_ENTRIES_MAX: u64 = 10_000_000;
+
+// --- alerts as jobs ---
+
+/// Changes of alerts that wait to be told.
+pub const ALERTS_WAITING_MAX: usize = 256;
+
+/// How long an alert must be over before that is told.
+pub const ALERT_QUIET: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// The same for what fired before the process was started: the rules that ship with the binary hold for at most five minutes before they fire.
+pub const ALERT_QUIET_AFTER_START: std::time::Duration = std::time::Duration::from_secs(1_200);

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod domain;
 pub mod engine;
 pub mod http;
+pub mod jobs;
 pub mod journal;
 pub mod reconcile;
 pub mod store;

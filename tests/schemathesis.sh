@@ -68,6 +68,8 @@ cd "$work"
   --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
   --phases examples,coverage,fuzzing --max-examples "$examples" --generation-deterministic --no-color \
   "${auth[@]}" >"$work/report" 2>&1 || status=$?
+# What was found comes before the warnings, which can be longer than the tail.
+sed -n '/^=* FAILURES =*$/,/^=* WARNINGS =*$/p' "$work/report" | head -n 200
 tail -n 60 "$work/report"
 if ! kill -0 "$server" 2>/dev/null; then
   echo "the server went away:"

@@ -52,7 +52,7 @@ pub fn run(args: &ClockArgs) -> ExitCode {
 }
 
 /// The server did not do it: there is no answer that could be bad, so that it is "could not run".
-fn refused(answer: &Answer) -> ExitCode {
+pub(super) fn refused(answer: &Answer) -> ExitCode {
     let Problem { code, detail, .. } = answer.problem();
     let _ = writeln!(std::io::stderr(), "munim: the server refused with status {} {code}: {detail}", answer.status);
     ExitCode::from(EXIT_COULD_NOT_RUN)
@@ -97,19 +97,31 @@ pub fn verify_through(url: &str, key_file: Option<&Path>, trust: &TrustArgs, jso
     }
 }
 
-fn post(
+/// Somebody to ask a server by, who waits as long as an operator does.
+///
+/// # Errors
+/// The address or the key file cannot be used.
+pub(super) fn client(
     url: &str,
     key_file: Option<&Path>,
     trust: &TrustArgs,
-    path: &str,
-) -> Result<(Client, Answer), super::import::client::ClientError> {
+) -> Result<Client, super::import::client::ClientError> {
     let patience = Patience {
         first_wait: Duration::from_millis(100),
         wait_max: Duration::from_secs(1),
         give_up_after: Duration::from_secs(5),
         answer_within: Duration::from_secs(30),
     };
-    let mut client = Client::new(url, key_file, trust, patience)?;
+    Client::new(url, key_file, trust, patience)
+}
+
+fn post(
+    url: &str,
+    key_file: Option<&Path>,
+    trust: &TrustArgs,
+    path: &str,
+) -> Result<(Client, Answer), super::import::client::ClientError> {
+    let mut client = client(url, key_file, trust)?;
     // A key of its own for each call of the command: a lost answer is asked for again under it.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let key = format!("munim-{}-{}", std::process::id(), since.as_nanos());

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use clap::Args;
 
 use crate::disk::{Disk, DiskError, FolderDisk, OverlayDisk, mark_damage_of};
+use crate::domain::time::Day;
 use crate::engine::clock::{SystemTimeSource, zone};
 use crate::engine::recovery::{OpenError, Parts, STORE_FILE};
 use crate::engine::{EngineOptions, recovery};
@@ -26,6 +27,9 @@ pub struct EngineArgs {
     /// The books' time zone.
     #[arg(long, env = "MUNIM_ZONE", default_value = "Asia/Kolkata")]
     pub zone: String,
+    /// New books begin on this business day, and days end by hand.
+    #[arg(long, env = "MUNIM_FIRST_DAY", value_name = "DATE", value_parser = first_day)]
+    pub first_day: Option<Day>,
     /// MiB of verified journal blocks kept in memory.
     #[arg(long, env = "MUNIM_BLOCK_CACHE_MIB", default_value_t = crate::config::BLOCK_CACHE_BYTES / (1024 * 1024))]
     pub block_cache_mib: u64,
@@ -101,6 +105,7 @@ impl EngineArgs {
     pub fn options(&self, folder: &Path) -> Result<EngineOptions, FolderError> {
         let mut options = EngineOptions {
             zone: zone(&self.zone).map_err(FolderError::Setting)?,
+            first_day: self.first_day,
             block_cache_bytes: self.block_cache_mib * 1024 * 1024,
             text_cache_bytes: self.text_cache_mib * 1024 * 1024,
             key_retention_days: self.key_retention_days,
@@ -117,6 +122,10 @@ impl EngineArgs {
         options.journal.journal_id = new_journal_id();
         Ok(options)
     }
+}
+
+fn first_day(text: &str) -> Result<Day, String> {
+    Day::parse(text).ok_or_else(|| format!("{text} is not a day such as 2025-05-01"))
 }
 
 /// A number that no other journal has, for a folder that has none yet; drawn from the system's

@@ -6,19 +6,21 @@ use crate::engine::{Core, Engine};
 use crate::http::Books;
 use crate::http::gateway::token::Tokens;
 use crate::http::hooks::{self, Progress, Verifier};
+use crate::jobs::Jobs;
 use crate::reconcile::verify::{Expected, verify};
 
 use super::exporter::LiveExporter;
 
 /// An engine with everything that the edge wants of it.
 #[must_use]
-pub fn books(engine: &Arc<Engine>, tokens: Tokens) -> Books {
+pub fn books(engine: &Arc<Engine>, tokens: Tokens, jobs: Option<Jobs>) -> Books {
     let core = Arc::clone(engine.core());
     Books {
         engine: Arc::clone(engine),
         verifier: Arc::new(LiveVerifier { core: Arc::clone(&core) }),
         exporter: Arc::new(LiveExporter::new(core)),
         tokens,
+        jobs,
     }
 }
 

@@ -170,7 +170,11 @@ fn own_names(args: &ListenArgs, address: SocketAddr) -> Vec<String> {
     names
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// A socket that listens, with the largest backlog that the kernel gives.
+///
+/// # Errors
+/// The address cannot be had.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart does not wait for connections of the process before to be forgotten.
     socket.set_reuse_address(true)?;

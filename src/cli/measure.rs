@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::http::accept::AcceptLimits;
 use crate::http::resources::metrics::EdgeSource;
 use crate::http::{Edge, EdgeOptions};
-use crate::telemetry::alerts::{Alerts, default_rules, parse_rules};
+use crate::telemetry::alerts::{Alerts, Hook, default_rules, parse_rules};
 use crate::telemetry::families::{self, Reading};
 use crate::telemetry::otlp::{Export, SpanQueue};
 use crate::telemetry::{Source, Tracer, Upkeep, watch_worker};
@@ -37,11 +37,11 @@ fn share(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{text} is not between 0 and 1")) }
 }
 
-/// An edge that measures as the flags say.
+/// An edge that measures as the flags say, and tells the hooks of alerts.
 ///
 /// # Errors
 /// The file of alert rules cannot be used, or no thread could be started.
-pub fn edge(args: &MeasureArgs, options: &EdgeOptions) -> Result<Arc<Edge>, ServeError> {
+pub fn edge(args: &MeasureArgs, options: &EdgeOptions, hooks: Vec<Box<dyn Hook>>) -> Result<Arc<Edge>, ServeError> {
     let rules = match &args.alert_rules {
         None => default_rules(),
         Some(path) => {
@@ -54,7 +54,7 @@ pub fn edge(args: &MeasureArgs, options: &EdgeOptions) -> Result<Arc<Edge>, Serv
     if let Some(endpoint) = &args.otlp_endpoint {
         tracer.start_export(endpoint.clone())?;
     }
-    Ok(Edge::measured(options, tracer, Alerts::new(rules, Vec::new())))
+    Ok(Edge::measured(options, tracer, Alerts::new(rules, hooks)))
 }
 
 /// Open connections.
@@ -71,14 +71,14 @@ impl Source for Connections {
     }
 }
 
-/// Starts whatever watches; it ends when the result is dropped, the tasks with their runtime.
+/// Starts whatever watches; it ends when the result is dropped, the tasks with their runtimes, of which each has one.
 ///
 /// # Errors
 /// No thread could be started.
-pub fn start(edge: &Arc<Edge>, limits: &AcceptLimits, runtime: &Handle, workers: usize) -> Result<Upkeep, ServeError> {
+pub fn start(edge: &Arc<Edge>, limits: &AcceptLimits, runtimes: &[Handle]) -> Result<Upkeep, ServeError> {
     let permits = Arc::clone(&limits.connections);
     edge.add_source(Arc::new(Connections { max: permits.available_permits(), permits }));
-    for _ in 0..workers {
+    for runtime in runtimes {
         runtime.spawn(watch_worker(Arc::clone(&edge.telemetry.stalls)));
     }
     Ok(Upkeep::start(Arc::clone(&edge.telemetry), EdgeSource::of(edge), Arc::clone(&edge.alerts))?)

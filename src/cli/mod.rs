@@ -15,15 +15,19 @@ mod exporter;
 pub mod folder;
 pub mod hooks;
 pub mod import;
+mod jobs;
 pub mod keys;
 pub mod listen;
 pub mod measure;
 pub mod probe;
 pub mod process_limits;
+mod runtimes;
 pub mod serve;
 pub mod service_manager;
 pub mod trust;
 pub mod verify;
+pub mod verify_document;
+mod workers;
 
 use std::io::Write;
 use std::path::Path;
@@ -44,10 +48,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a data folder over HTTP.
-    Serve(serve::ServeArgs),
-    /// Build the demo books (a branch's month) and serve them.
+    Serve(Box<serve::ServeArgs>),
+    /// Build the demo books (a lending branch, and a branch's month) and serve them.
     Demo(demo::DemoArgs),
-    /// Check everything in a data folder, changing no byte.
+    /// Check everything in a data folder, changing no byte; or a document against the books.
+    #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
     Verify(verify::VerifyArgs),
     /// Post accounts and transfers from CSV or NDJSON files; running it twice posts nothing twice.
     Import(import::ImportArgs),
@@ -61,6 +66,8 @@ enum Command {
     Budget(budget::BudgetArgs),
     /// Ask a server a few times, and show where the time of each request goes, on both sides.
     Probe(probe::ProbeArgs),
+    /// List, show, retry and cancel what works after the answer.
+    Jobs(jobs::JobsArgs),
     /// Look after the clock.
     Clock(clock::ClockArgs),
     /// Check this machine and a data folder: clock, disk, limits, file modes, network, TLS.
@@ -102,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Budget(args) => budget::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
         Command::Clock(args) => clock::run(&args),
         Command::Doctor(args) => doctor::run(&args, &settings),
         Command::Config(args) => config::run(&args, &settings),

@@ -27,6 +27,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::config::{LENDER_CHARS_MAX, LENDER_DEFAULT};
 use crate::disk::{DelayDisk, Disk, LOCK_NAME};
 use crate::engine::Engine;
 use crate::engine::clock::SystemTimeSource;
@@ -34,11 +35,15 @@ use crate::http::accept::AcceptLimits;
 use crate::http::gateway::token::Tokens;
 use crate::http::tls::watch_files;
 use crate::http::{Edge, EdgeOptions};
+use crate::jobs::alerts::{Heard, listen};
+use crate::jobs::documents::fonts::undrawable;
 
 use super::folder::{EngineArgs, FolderError, open_to_write};
 use super::keys::files::{KeyFileError, make_first_key, tokens_of};
 use super::listen::{ListenArgs, ListenError, Sockets, plain};
 use super::measure::{self, MeasureArgs};
+use super::runtimes::Runtimes;
+use super::workers::{Folder, WorkArgs, WorkError, Workers};
 use super::{EXIT_STORAGE_FAILED, fail, hooks, process_limits, service_manager};
 
 /// How often the files of a certificate are looked at.
@@ -90,6 +95,9 @@ pub struct ServeArgs {
     /// commas, none by default.
     #[arg(long = "cors-origin", env = "MUNIM_CORS_ORIGIN", value_delimiter = ',', value_parser = crate::http::cors::parse_origin)]
     pub cors_origins: Vec<String>,
+    /// The lender's name, as it stands on documents.
+    #[arg(long, env = "MUNIM_LENDER_NAME", value_name = "NAME", value_parser = lender_name, default_value = LENDER_DEFAULT)]
+    pub lender_name: String,
     /// Log as text or JSON lines, on stderr.
     #[arg(long, env = "MUNIM_LOG_FORMAT", default_value = "text")]
     pub log_format: crate::telemetry::LogFormat,
@@ -99,9 +107,28 @@ pub struct ServeArgs {
     /// Traces and alerts.
     #[command(flatten)]
     pub measure: MeasureArgs,
+    /// What works after the answer.
+    #[command(flatten)]
+    pub work: WorkArgs,
     /// The engine.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// A name that documents can show.
+///
+/// # Errors
+/// A sentence about what is wrong with it.
+pub fn lender_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    match undrawable(name) {
+        Some(character) => Err(format!("no font of ours has {character:?}")),
+        None if name.is_empty() => Err("it is empty".to_owned()),
+        None if name.chars().count() > LENDER_CHARS_MAX => {
+            Err(format!("it has more than {LENDER_CHARS_MAX} characters"))
+        }
+        None => Ok(name.to_owned()),
+    }
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -128,6 +155,9 @@ pub enum ServeError {
     /// The API keys cannot be used.
     #[error(transparent)]
     Keys(KeyFileError),
+    /// Nothing can be done after the answer.
+    #[error(transparent)]
+    Work(#[from] WorkError),
     /// There is nothing to listen on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -164,18 +194,16 @@ pub fn serve(
     ready: impl FnOnce(&Arc<Engine>, SocketAddr) + Send + 'static,
 ) -> Result<(), ServeError> {
     let workers = args.workers.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    match process_limits::raise_open_files() {
-        Ok(files) => tracing::debug!(files, "files and connections that this process may hold"),
-        Err(error) => tracing::warn!(%error, "could not raise the number of open files"),
-    }
+    raise_limits();
     // Locked before anything listens: a second server on the folder must not answer first.
     let is_new = !args.data.exists();
     let disk = lock(args)?;
     let runtimes = Runtimes::start(workers)?;
     let inside = runtimes.main().enter();
     let (closing, closed) = watch::channel(false);
-    let options = EdgeOptions { cors_origins: args.cors_origins.clone(), ..EdgeOptions::default() };
-    let edge = measure::edge(&args.measure, &options)?;
+    let options = args.edge_options();
+    let (ear, heard) = listen();
+    let edge = measure::edge(&args.measure, &options, vec![Box::new(ear)])?;
     let sockets = Sockets::take(args.listen).inspect_err(|_| leave_no_trace(args, is_new))?;
     // Their clients waited in a queue, or at a balancer, for one server to follow the other.
     if sockets.are_handed_over || args.wait_for_lock > 0 {
@@ -184,11 +212,11 @@ pub fn serve(
     let open = sockets.open(&args.sockets, &args.data)?;
     let plain = plain(&args.sockets);
     let limits = args.limits();
-    let _measuring = measure::start(&edge, &limits, runtimes.main().handle(), workers)?;
+    let _measuring = measure::start(&edge, &limits, &runtimes.handles())?;
     let serving = crate::http::serve(open.listeners, plain, runtimes.handles(), Arc::clone(&edge), limits, closed);
     let mut serving = tokio::spawn(serving);
     let asking = tokio::spawn(service_manager::ask_for_time("opening the books"));
-    let (engine, tokens) = match open_books(disk, args) {
+    let (engine, tokens, workers) = match open_all(disk, &edge, heard, args) {
         Ok(opened) => opened,
         Err(error) => {
             drop(inside);
@@ -199,13 +227,13 @@ pub fn serve(
     asking.abort();
     // Before anybody is told that we listen: a signal that comes then is a drain, and not the end.
     let mut signals = Signals::listen()?;
-    edge.open(hooks::books(&engine, tokens));
+    edge.open(hooks::books(&engine, tokens, Some(workers.jobs.clone())));
     for url in &open.urls {
         // Nobody may be reading; that is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {url}").and_then(|()| std::io::stdout().flush());
     }
     service_manager::ready(&open.urls);
-    tokio::spawn(service_manager::feed_watchdog(Arc::clone(&engine)));
+    tokio::spawn(service_manager::feed_watchdog(Arc::clone(&engine), runtimes.handles()));
     if let Some(front) = open.front {
         tokio::spawn(watch_files(front, TLS_FILES_EVERY));
     }
@@ -224,6 +252,7 @@ pub fn serve(
         let _ = closing.send(true);
         finish(&mut serving, &mut signals).await
     });
+    workers.end();
     engine.shut_down();
     drop(inside);
     runtimes.end();
@@ -234,7 +263,37 @@ pub fn serve(
     }
 }
 
+fn raise_limits() {
+    match process_limits::raise_open_files() {
+        Ok(files) => tracing::debug!(files, "files and connections that this process may hold"),
+        Err(error) => tracing::warn!(%error, "could not raise the number of open files"),
+    }
+}
+
+/// The books, and what works after the answer; nothing is left open where one of them is not.
+fn open_all(
+    disk: Arc<dyn Disk>,
+    edge: &Arc<Edge>,
+    heard: Heard,
+    args: &ServeArgs,
+) -> Result<(Arc<Engine>, Tokens, Workers), ServeError> {
+    let zone = args.engine.options(&args.data)?.zone;
+    let folder = Folder { data: &args.data, disk: Arc::clone(&disk), lender: &args.lender_name, zone };
+    let (engine, tokens) = open_books(disk, args)?;
+    let workers = Workers::start(&engine, edge, &tokens, folder, heard, &args.work);
+    let workers = workers.inspect_err(|_| engine.shut_down())?;
+    Ok((engine, tokens, workers))
+}
+
 impl ServeArgs {
+    fn edge_options(&self) -> EdgeOptions {
+        EdgeOptions {
+            cors_origins: self.cors_origins.clone(),
+            lender: Some(self.lender_name.clone()),
+            ..EdgeOptions::default()
+        }
+    }
+
     fn limits(&self) -> AcceptLimits {
         let mut limits = AcceptLimits::with_connections_max(self.sockets.connections_max as usize)
             .with_address_connections_max(self.sockets.address_connections_max);
@@ -354,36 +413,4 @@ fn open_engine(disk: Arc<dyn Disk>, args: &ServeArgs) -> Result<Arc<Engine>, Fol
         "the books are open"
     );
     Ok(engine)
-}
-
-/// Threads for reads that wait for the disk, for each thread that serves connections.
-const BLOCKING_THREADS_PER_WORKER: usize = 4;
-
-/// The threads that serve connections.
-struct Runtimes {
-    main: tokio::runtime::Runtime,
-}
-
-impl Runtimes {
-    fn start(workers: usize) -> std::io::Result<Runtimes> {
-        let main = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(workers)
-            // Reads that miss the cache wait here for the disk; more threads than this only take turns.
-            .max_blocking_threads((workers * BLOCKING_THREADS_PER_WORKER).max(8))
-            .enable_all()
-            .build()?;
-        Ok(Runtimes { main })
-    }
-
-    fn main(&self) -> &tokio::runtime::Runtime {
-        &self.main
-    }
-
-    fn handles(&self) -> Vec<tokio::runtime::Handle> {
-        vec![self.main.handle().clone()]
-    }
-
-    fn end(self) {
-        self.main.shutdown_timeout(Duration::from_secs(5));
-    }
 }

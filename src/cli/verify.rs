@@ -4,17 +4,28 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::reconcile::verify::{Expected, VerifyReport, verify};
 
 use super::folder::{FolderError, open_to_look};
 use super::trust::TrustArgs;
+use super::verify_document::{self, DocumentArgs};
 use super::{EXIT_BAD, fail};
+
+/// What can be verified beside the whole books.
+#[derive(Clone, Debug, Subcommand)]
+pub enum What {
+    /// Compare a document with what the books say.
+    Document(DocumentArgs),
+}
 
 /// Arguments of `munim verify`.
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
+    /// Something else than the whole books.
+    #[command(subcommand)]
+    pub what: Option<What>,
     /// The data folder; no server may hold it.
     #[arg(long, env = "MUNIM_DATA", required_unless_present = "url", conflicts_with = "url")]
     pub data: Option<PathBuf>,
@@ -35,6 +46,9 @@ pub struct VerifyArgs {
 /// Verifies; exit status 0 when everything holds, 1 when not, 3 when it could not look.
 #[must_use]
 pub fn run(args: &VerifyArgs) -> ExitCode {
+    if let Some(What::Document(args)) = &args.what {
+        return verify_document::run(args);
+    }
     if let Some(url) = &args.url {
         return super::clock::verify_through(url, args.key_file.as_deref(), &args.trust, args.json);
     }

@@ -11,11 +11,11 @@ use super::reject::{Reject, RejectCode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Role {
-    /// Moves money and looks things up.
+    /// Moves money, takes what borrowers pay, and looks things up.
     Cashier = 0,
-    /// Also opens and changes accounts.
+    /// Also opens and changes accounts, takes applications and pays loans out.
     Officer = 1,
-    /// Also reverses, closes periods and looks after the clock.
+    /// Also reverses, approves loans, changes what was agreed, closes days and periods, and looks after the clock.
     Manager = 2,
     /// Reads everything and changes nothing.
     Auditor = 3,
@@ -79,8 +79,21 @@ impl Role {
             ("transfers", true) if need.operation == "reverse_transfer" => has_rank(&[Role::Manager, Role::System]),
             (_, false) | ("transfers", true) => true,
             ("customers" | "accounts", true) => has_rank(&[Role::Officer, Role::Manager, Role::System]),
-            ("clock", true) => has_rank(&[Role::Manager, Role::System]),
+            // Where the books are told to whom is for those who see to keys, and for programs.
+            ("webhook_endpoints" | "sync_targets", true) => has_rank(&[Role::System]),
+            ("clock" | "loan_products" | "business_day" | "jobs", true) => has_rank(&[Role::Manager, Role::System]),
             ("periods", true) => has_rank(&[Role::Manager]),
+            ("loans", true) => match need.operation {
+                "create_repayment" | "create_prepayment" | "foreclose_loan" | "recover_loan" | "cancel_loan" => {
+                    has_rank(&[Role::Cashier, Role::Officer, Role::Manager, Role::System])
+                }
+                "create_loan" | "issue_kfs" | "accept_kfs" | "disburse_loan" | "create_loan_charge"
+                | "refund_advance" | "close_loan" | "pause_loan" | "watch_loan" => {
+                    has_rank(&[Role::Officer, Role::Manager, Role::System])
+                }
+                // Approving, and whatever changes what was agreed or undoes what happened.
+                _ => has_rank(&[Role::Manager, Role::System]),
+            },
             // A collection that nobody has thought about is an admin's.
             (_, true) => false,
         }
@@ -303,6 +316,13 @@ mod tests {
             (need("create_account", "accounts", true), "officer manager admin system"),
             (need("close_period", "periods", true), "manager admin"),
             (need("accept_clock", "clock", true), "manager admin system"),
+            (need("create_repayment", "loans", true), "cashier officer manager admin system"),
+            (need("create_loan", "loans", true), "officer manager admin system"),
+            (need("approve_loan", "loans", true), "manager admin system"),
+            (need("settle_loan", "loans", true), "manager admin system"),
+            (need("pause_loan", "loans", true), "officer manager admin system"),
+            (need("create_loan_product", "loan_products", true), "manager admin system"),
+            (need("close_business_day", "business_day", true), "manager admin system"),
             (need("create_api_key", "api_keys", true), "admin"),
             (need("list_api_keys", "api_keys", false), "auditor admin"),
             (need("create_novelty", "novelties", true), "admin"),

@@ -58,11 +58,16 @@ pub enum Status {
     Frozen = 1,
     /// Empty, and refuses like a frozen one. May be opened again.
     Closed = 2,
+    /// Only lending posts to it: its balance is the sum over loans.
+    Control = 3,
 }
 
 /// All statuses with their API names, in order of their numbers.
-pub const STATUSES: [(Status, &str); 3] =
-    [(Status::Open, "open"), (Status::Frozen, "frozen"), (Status::Closed, "closed")];
+pub const STATUSES: [(Status, &str); 4] =
+    [(Status::Open, "open"), (Status::Frozen, "frozen"), (Status::Closed, "closed"), (Status::Control, "control")];
+
+/// The statuses that a caller may give: that of a control account comes from a loan product.
+pub const GIVEN_STATUSES: [(Status, &str); 3] = [STATUSES[0], STATUSES[1], STATUSES[2]];
 
 macro_rules! named_enum {
     ($kind:ident, $table:ident) => {

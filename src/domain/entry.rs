@@ -8,7 +8,10 @@ use super::access::{AccessRefused, ApiKeyChanged, ApiKeyMade};
 use super::account::{AccountType, BalanceRule, Status};
 use super::ids::{AccountNo, Moment, Seq};
 use super::lending::customer::CustomerSaved;
+use super::lending::loan::facts::{DayEnded, LoanPosted, LoansSwept, MonthEnded};
+use super::lending::product::ProductSaved;
 use super::money::{Currency, Minor};
+use super::objects::{JobBorn, ObjectSaved};
 use super::time::Day;
 
 /// One fact of the books.
@@ -38,6 +41,34 @@ pub enum Entry {
     AccessRefused(Box<AccessRefused>),
     /// A customer was made or changed.
     CustomerSaved(Box<CustomerSaved>),
+    /// A loan product was made or changed.
+    ProductSaved(Box<ProductSaved>),
+    /// Something happened to a loan.
+    LoanPosted(Box<LoanPosted>),
+    /// Business days are over.
+    DayClosed(Box<DayClosed>),
+    /// Loans were run to the end of a day.
+    LoansSwept(Box<LoansSwept>),
+    /// All loans were run to the end of a day, and what that came to is in the ledger.
+    DayEnded(Box<DayEnded>),
+    /// Something that an operator has set up was made or changed.
+    ObjectSaved(Box<ObjectSaved>),
+    /// Work for after the answer.
+    JobBorn(Box<JobBorn>),
+    /// The day was the last of its month: what the general ledger came to.
+    MonthEnded(Box<MonthEnded>),
+}
+
+/// The cut-over: business days up to `through` are over; what is posted from here on belongs to the day after,
+/// which the `DayRolled` in the same record names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayClosed {
+    /// The last day that is over.
+    pub through: Day,
+    /// From here on days end by hand only, until one is opened that is the clock's.
+    pub by_hand: bool,
+    /// Why the day that was opened is not the clock's.
+    pub reason: Option<Box<str>>,
 }
 
 /// What a transfer entry does.

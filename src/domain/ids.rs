@@ -26,6 +26,11 @@ impl Seq {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountNo(pub u32);
 
+impl AccountNo {
+    /// No account has it: numbers are dense, and memory ends before.
+    pub const MAX: AccountNo = AccountNo(u32::MAX);
+}
+
 /// Instant of a command: microseconds since 1970-01-01T00:00:00Z, strictly increasing along the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub i64);
@@ -49,6 +54,20 @@ pub enum IdKind {
     Token,
     /// `cust_…`, a customer.
     Customer,
+    /// `prod_…`, a loan product.
+    Product,
+    /// `loan_…`, a loan.
+    Loan,
+    /// `evt_…`, something that happened: the seq of its entry.
+    LoanEvent,
+    /// `we_…`, an endpoint for webhooks.
+    WebhookEndpoint,
+    /// `sched_…`, a schedule.
+    Schedule,
+    /// `sync_…`, a peer that postings are pushed to.
+    SyncTarget,
+    /// `job_…`, a job: the seq of its entry.
+    Job,
 }
 
 impl IdKind {
@@ -64,6 +83,13 @@ impl IdKind {
             IdKind::ApiKey => "key_",
             IdKind::Token => "mk_",
             IdKind::Customer => "cust_",
+            IdKind::Product => "prod_",
+            IdKind::Loan => "loan_",
+            IdKind::LoanEvent => "evt_",
+            IdKind::WebhookEndpoint => "we_",
+            IdKind::Schedule => "sched_",
+            IdKind::SyncTarget => "sync_",
+            IdKind::Job => "job_",
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod gl;
 pub mod ids;
 pub mod lending;
 pub mod money;
+pub mod objects;
 pub mod reject;
 pub mod time;
 pub mod transfer;

@@ -66,10 +66,94 @@ pub enum RejectCode {
     SameIdentity = 26,
     /// No customer has this id.
     CustomerNotFound = 27,
+    /// No loan product has this id.
+    ProductNotFound = 28,
+    /// No loan has this id.
+    LoanNotFound = 29,
+    /// The loan has no such event, or it was undone before.
+    LoanEventNotFound = 30,
+    /// There are as many loan products, or versions of one, as there may be.
+    TooManyProducts = 31,
+    /// The customer has as many loans, or the loan as many events, as there may be.
+    TooManyLoans = 32,
+    /// Only lending posts to the account: its balance is the sum over the loans.
+    ControlAccount = 33,
+    /// The account is of another currency or type, has a balance rule, is not open, or is not empty.
+    AccountUnsuitable = 34,
+    /// The payment was recorded before.
+    PaymentReferenceExists = 35,
+    /// The business day cannot be opened or closed like that.
+    BusinessDayInvalid = 36,
+    /// The product lends less, or more.
+    PrincipalOutOfRange = 37,
+    /// The loan has been sanctioned or declined.
+    LoanNotApplied = 38,
+    /// The loan is not sanctioned.
+    LoanNotApproved = 39,
+    /// Nothing of the loan is paid out, or it has ended.
+    LoanNotActive = 40,
+    /// The loan is not written off.
+    LoanNotWrittenOff = 41,
+    /// Everything that was paid out has been paid back.
+    LoanAlreadyRepaid = 42,
+    /// A flat loan is neither prepaid nor reset nor rescheduled, and is paid out at once.
+    LoanMethodFlat = 43,
+    /// No key facts statement was given out.
+    KfsNotIssued = 44,
+    /// Another version of the key facts statement is the last one.
+    KfsVersion = 45,
+    /// The key facts statement was not accepted.
+    KfsNotAccepted = 46,
+    /// The key facts statement does not hold any more.
+    KfsExpired = 47,
+    /// The terms make no loan.
+    LoanTermsInvalid = 48,
+    /// More than was sanctioned.
+    AmountAboveSanction = 49,
+    /// Charges leave nothing to pay out.
+    DeductionsTooHigh = 50,
+    /// More than is due.
+    AmountAboveDue = 51,
+    /// More than is in the advance.
+    AmountAboveAdvance = 52,
+    /// Something is due that has to be paid first.
+    ArrearsFirst = 53,
+    /// Not what the quote says.
+    AmountNotQuoted = 54,
+    /// Something is owed, or an advance is there.
+    LoanBalanceLeft = 55,
+    /// Penal charges bear no tax.
+    PenalGst = 56,
+    /// No such rate.
+    RateInvalid = 57,
+    /// No such number of instalments.
+    RowsInvalid = 58,
+    /// Before the money was paid out.
+    DateBeforeDisbursal = 59,
+    /// The value date lies after the business date.
+    DateInFuture = 60,
+    /// The first due date is not after it, or lies outside the calendar.
+    DateOfFirstDue = 61,
+    /// As much as may not be paid out in cash (s.185).
+    CashDisbursal = 62,
+    /// As much as may not be received in cash from one person in a day (s.186).
+    CashReceipts = 63,
+    /// The cooling-off days are over.
+    CoolingOffOver = 64,
+    /// A pause ends before it begins, or lasts too long.
+    PauseInvalid = 65,
+    /// As much as is received in cash only from somebody whose PAN is known.
+    PanMissing = 66,
+    /// A record of lending made the transfer: only lending undoes it.
+    TransferOfLending = 67,
+    /// Nothing of that kind has this number.
+    ObjectNotFound = 68,
+    /// As many of that kind as there may be.
+    TooManyObjects = 69,
 }
 
 /// Codes with their stable API names, in order of their numbers.
-pub const REJECT_CODES: [(RejectCode, &str); 28] = [
+pub const REJECT_CODES: [(RejectCode, &str); 70] = [
     (RejectCode::AmountMalformed, "amount_malformed"),
     (RejectCode::AmountZero, "amount_zero"),
     (RejectCode::SameAccount, "same_account"),
@@ -98,6 +182,48 @@ pub const REJECT_CODES: [(RejectCode, &str); 28] = [
     (RejectCode::TooManyApiKeys, "too_many_api_keys"),
     (RejectCode::SameIdentity, "same_identity"),
     (RejectCode::CustomerNotFound, "customer_not_found"),
+    (RejectCode::ProductNotFound, "loan_product_not_found"),
+    (RejectCode::LoanNotFound, "loan_not_found"),
+    (RejectCode::LoanEventNotFound, "loan_event_not_found"),
+    (RejectCode::TooManyProducts, "too_many_loan_products"),
+    (RejectCode::TooManyLoans, "too_many_loans"),
+    (RejectCode::ControlAccount, "control_account"),
+    (RejectCode::AccountUnsuitable, "account_unsuitable"),
+    (RejectCode::PaymentReferenceExists, "payment_reference_exists"),
+    (RejectCode::BusinessDayInvalid, "business_day_invalid"),
+    (RejectCode::PrincipalOutOfRange, "principal_out_of_range"),
+    (RejectCode::LoanNotApplied, "loan_not_applied"),
+    (RejectCode::LoanNotApproved, "loan_not_approved"),
+    (RejectCode::LoanNotActive, "loan_not_active"),
+    (RejectCode::LoanNotWrittenOff, "loan_not_written_off"),
+    (RejectCode::LoanAlreadyRepaid, "loan_already_repaid"),
+    (RejectCode::LoanMethodFlat, "loan_method_flat"),
+    (RejectCode::KfsNotIssued, "kfs_not_issued"),
+    (RejectCode::KfsVersion, "kfs_version"),
+    (RejectCode::KfsNotAccepted, "kfs_not_accepted"),
+    (RejectCode::KfsExpired, "kfs_expired"),
+    (RejectCode::LoanTermsInvalid, "loan_terms_invalid"),
+    (RejectCode::AmountAboveSanction, "amount_above_sanction"),
+    (RejectCode::DeductionsTooHigh, "deductions_too_high"),
+    (RejectCode::AmountAboveDue, "amount_above_due"),
+    (RejectCode::AmountAboveAdvance, "amount_above_advance"),
+    (RejectCode::ArrearsFirst, "arrears_first"),
+    (RejectCode::AmountNotQuoted, "amount_not_quoted"),
+    (RejectCode::LoanBalanceLeft, "loan_balance_left"),
+    (RejectCode::PenalGst, "penal_gst"),
+    (RejectCode::RateInvalid, "rate_invalid"),
+    (RejectCode::RowsInvalid, "rows_invalid"),
+    (RejectCode::DateBeforeDisbursal, "date_before_disbursal"),
+    (RejectCode::DateInFuture, "date_in_future"),
+    (RejectCode::DateOfFirstDue, "date_of_first_due"),
+    (RejectCode::CashDisbursal, "cash_disbursal"),
+    (RejectCode::CashReceipts, "cash_receipts"),
+    (RejectCode::CoolingOffOver, "cooling_off_over"),
+    (RejectCode::PauseInvalid, "pause_invalid"),
+    (RejectCode::PanMissing, "pan_missing"),
+    (RejectCode::TransferOfLending, "transfer_of_lending"),
+    (RejectCode::ObjectNotFound, "object_not_found"),
+    (RejectCode::TooManyObjects, "too_many_objects"),
 ];
 
 impl RejectCode {

@@ -272,13 +272,15 @@ pub struct Reversible {
     pub is_posted: bool,
     /// Whether it was reversed before.
     pub is_reversed: bool,
+    /// Whether a record of lending made it: then it moves with a loan, and only with it.
+    pub is_of_lending: bool,
 }
 
 /// Decides a reversal: whole, once, never of a reversal; balance rules do not apply, since a
 /// mistake must be correctable even when the money is gone.
 ///
 /// # Errors
-/// `transfer_not_posted`, `already_reversed`, then state of the accounts, period and overflow.
+/// `transfer_not_posted`, `already_reversed`, `transfer_of_lending`, then state of the accounts, period and overflow.
 pub fn decide_reversal(
     view: &impl View,
     rules: &Rules,
@@ -291,6 +293,9 @@ pub fn decide_reversal(
     }
     if original.is_reversed {
         return Err(Reject::of(RejectCode::AlreadyReversed));
+    }
+    if original.is_of_lending {
+        return Err(Reject::of(RejectCode::TransferOfLending));
     }
     let (debit_no, debit) = find(view, AccountRef::No(original.credit))?;
     let (credit_no, credit) = find(view, AccountRef::No(original.debit))?;
@@ -323,7 +328,11 @@ fn check_status(debit_no: AccountNo, debit: &Account, credit_no: AccountNo, cred
     if debit.status == Status::Open && credit.status == Status::Open {
         return Ok(());
     }
-    for (status, code) in [(Status::Closed, RejectCode::AccountClosed), (Status::Frozen, RejectCode::AccountFrozen)] {
+    for (status, code) in [
+        (Status::Closed, RejectCode::AccountClosed),
+        (Status::Frozen, RejectCode::AccountFrozen),
+        (Status::Control, RejectCode::ControlAccount),
+    ] {
         for (no, account) in [(debit_no, debit), (credit_no, credit)] {
             if account.status == status {
                 return Err(Reject::by(code, no));

@@ -19,14 +19,23 @@ use crate::domain::account::{Account, GlNo};
 use crate::domain::apply::{Anchor, Mark};
 use crate::domain::gl::GlTotals;
 use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::lending::loan::events::Dated;
 use crate::domain::time::Day;
+use crate::journal::{pack_loan_events, unpack_loan_events};
 use crate::store::{
     ACCOUNTS_PER_CHUNK, CUSTOMERS_PER_CHUNK, Meta, OffDateRow, PeriodEventRow, ResolutionKind, StoreError,
 };
 
 use super::Core;
 use super::holds::{Fate, FateRow, HoldChanges};
+use super::loans::book::Unstored;
 use super::shard::{AnchorMap, MarkMap, OffDate, OffDates};
+
+/// Events of a loan in one row of the store.
+pub(super) const EVENTS_PER_CHUNK: usize = 500;
+
+/// Loans that are looked at under one lock.
+const LOANS_AT_ONCE: u32 = 1_000;
 
 /// What waits to be stored; grows only while the store refuses.
 #[derive(Debug, Default)]
@@ -156,6 +165,7 @@ impl Core {
                 chunks += 1;
             }
         }
+        let stored_loans = self.write_loans(&mut transaction, wait)?;
         self.stage_the_rest(staged);
         let _ = wait(Seq::NONE);
         transaction.holds(staged.holds.opened.iter().copied(), staged.holds.resolved.iter().copied())?;
@@ -176,12 +186,36 @@ impl Core {
         transaction.meta(&meta)?;
         transaction.commit()?;
         *staged = Staged::default();
+        self.loans.mark_stored(&stored_loans);
         // What was staged may be about entries up to now; said before memory lets go of it.
         self.stored_through.fetch_max(self.journal.appended_seq().0, Ordering::AcqRel);
         // First the seq, then the rows: whoever looked into memory before they went sees that they moved.
         self.set_checkpoint_seq(meta.checkpoint_seq);
         self.drop_frozen();
         Ok(CheckpointReport { seq: meta.checkpoint_seq, chunks })
+    }
+
+    /// Step 2, for loans. What was written, to be marked once it is in the store: newest event, last day run.
+    fn write_loans(
+        &self,
+        transaction: &mut crate::store::Checkpoint<'_>,
+        wait: &mut dyn FnMut(Seq) -> bool,
+    ) -> Result<Vec<(u32, Seq, Day)>, StoreError> {
+        let (mut written, mut bytes, mut after) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let _ = wait(Seq::NONE);
+            let (rows, last) = self.loans.unstored_after(after, LOANS_AT_ONCE);
+            for Unstored { loan, row, events } in &rows {
+                super::loans::encode_row(row, &mut bytes);
+                transaction.loan(*loan, &bytes)?;
+                append_events(transaction, *loan, row.events as usize - events.len(), events)?;
+                written.push((*loan, row.last_seq, row.through));
+            }
+            if last == after {
+                return Ok(written);
+            }
+            after = last;
+        }
     }
 
     /// Step 1.
@@ -219,6 +253,9 @@ impl Core {
             accounts: directory.accounts,
             api_keys: self.keyring.rows(),
             customers: self.lending.customer_count(),
+            loans: self.loans.loans().count(),
+            lending: self.loans.packed_lending(),
+            objects: self.objects.rows(),
         };
         Ground { meta, gl_days }
     }
@@ -283,6 +320,35 @@ impl Core {
         };
         periods.events().iter().map(row).collect()
     }
+}
+
+/// Appends events of a loan behind so many that the store has.
+fn append_events(
+    transaction: &mut crate::store::Checkpoint<'_>,
+    loan: u32,
+    stored: usize,
+    mut events: &[Dated],
+) -> Result<(), StoreError> {
+    let mut place = stored;
+    while !events.is_empty() {
+        let chunk = (place / EVENTS_PER_CHUNK) as u32;
+        let before = place % EVENTS_PER_CHUNK;
+        // A checkpoint that failed may have written them: what is there beyond is written again.
+        let mut all =
+            if before == 0 { Vec::new() } else { stored_events(&transaction.loan_events(loan, chunk)?, loan)? };
+        all.truncate(before);
+        let now = events.len().min(EVENTS_PER_CHUNK - before);
+        all.extend_from_slice(&events[..now]);
+        transaction.put_loan_events(loan, chunk, &pack_loan_events(&all))?;
+        (place, events) = (place + now, &events[now..]);
+    }
+    Ok(())
+}
+
+/// A chunk of a loan's events from the store.
+pub(super) fn stored_events(bytes: &[u8], loan: u32) -> Result<Vec<Dated>, StoreError> {
+    let what = || StoreError::Corrupt { table: "loan_events", key: loan.into(), what: "it is not understood".into() };
+    unpack_loan_events(bytes).ok_or_else(what)
 }
 
 fn anchor_rows(maps: &[Arc<AnchorMap>]) -> Vec<Anchor> {

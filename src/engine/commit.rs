@@ -13,6 +13,7 @@ use crate::domain::apply::{Mark, apply_change, open_account};
 use crate::domain::entry::{AccountChanged, AccountCold, AccountOpened, Entry, TransferEntry};
 use crate::domain::gl::GlKey;
 use crate::domain::ids::{AccountNo, Moment, Seq};
+use crate::domain::objects::JobBorn;
 use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
 use crate::domain::transfer::{
@@ -21,7 +22,7 @@ use crate::domain::transfer::{
 use crate::journal::{AppenderGuard, KeyMark, Trailer};
 
 use super::Core;
-use super::command::{AccountChange, NewAccount, Origin};
+use super::command::{AccountChange, NewAccount, NewJob, Origin};
 use super::keys::{ExternalKind, KeyHash, KeyKind, KeyRow, LockedKeys, external_hash};
 use super::outcome::Outcome;
 use super::shard::Locked;
@@ -74,6 +75,7 @@ impl Core {
     pub(super) fn commit_transfer(
         &self,
         command: &NewTransfer,
+        jobs: &[NewJob],
         external: Option<KeyHash>,
         origin: &Origin,
         probe: &Probe,
@@ -95,6 +97,10 @@ impl Core {
         let mut sequencer = self.journal.lock();
         let (moment, date) = self.next_moment(&sequencer);
         let first = sequencer.begin(moment, date);
+        // Before the transfer: the record's last entry is what the answer is about.
+        if !jobs.is_empty() {
+            bear(&mut sequencer, jobs, origin);
+        }
         locked.link(&mut entry);
         let seq = sequencer.push_transfer(&entry);
         self.end(&mut sequencer, &mut keys, first, origin, &Outcome::TransferCreated);
@@ -273,7 +279,8 @@ impl Core {
         if account.cold_seq != cold_seq {
             return Err(Stale);
         }
-        if let Err(reject) = check_change(change, &account) {
+        let is_used = self.loans.is_used(change.account);
+        if let Err(reject) = check_change(change, &account, is_used) {
             return Ok(self.refuse(&mut keys, reject, origin));
         }
         let mut cold = texts.clone();
@@ -344,7 +351,7 @@ impl Core {
             Some(key) => Outcome::ApiKey { key: key.clone(), created: matches!(entry, Entry::ApiKeyMade(_)) },
         };
         // Inside the record: should it panic, the record stays open and poisons the journal.
-        self.apply_general(&entry, seq, moment);
+        self.apply_general(&entry, seq, moment, date);
         self.end(&mut sequencer, &mut keys, first, origin, &outcome);
         Ok(Decided::Done((entry, api_key), Appended { first, last: seq, moment, date }))
     }
@@ -405,6 +412,30 @@ impl Core {
         let last = sequencer.push(note);
         self.end(&mut sequencer, &mut keys, first, origin, &Outcome::Noted);
         Ok(Decided::Done((), Appended { first, last, moment, date }))
+    }
+
+    /// Bears jobs that no other command bears.
+    pub(super) fn commit_jobs(
+        &self,
+        jobs: &[NewJob],
+        origin: &Origin,
+        probe: &Probe,
+    ) -> Result<Decided<Vec<(Seq, JobBorn)>>, Stale> {
+        let _locked = self.shards.lock_one(AccountNo(0));
+        let mut keys = self.keys.lock(origin.key.as_ref().map(|key| &key.hash), None);
+        if let Some(replay) = self.check_probe(&mut keys, origin, probe)? {
+            return Ok(Decided::Replay(replay));
+        }
+        if origin.dry_run {
+            return Ok(Decided::Dry(Vec::new(), self.rules(origin)));
+        }
+        let mut sequencer = self.journal.lock();
+        let (moment, date) = self.next_moment(&sequencer);
+        let first = sequencer.begin(moment, date);
+        let born = bear(&mut sequencer, jobs, origin);
+        self.end(&mut sequencer, &mut keys, first, origin, &Outcome::JobsBorn);
+        let last = born.last().map_or(first, |(seq, _)| *seq);
+        Ok(Decided::Done(born, Appended { first, last, moment, date }))
     }
 
     /// Under the locks: the key's earlier record, if there is one; `Stale` when the look into the
@@ -511,18 +542,39 @@ pub(super) fn opening(no: AccountNo, command: &NewAccount, moment: Moment) -> Ac
     }
 }
 
-fn check_change(change: &AccountChange, account: &Account) -> Result<(), Reject> {
+fn check_change(change: &AccountChange, account: &Account, is_used: bool) -> Result<(), Reject> {
     let is_this = |(version, seq): &(u32, Option<Seq>)| {
         *version == account.version && seq.is_none_or(|seq| seq == account.last_seq)
     };
     if change.expected.as_ref().is_some_and(|expected| !expected.iter().any(is_this)) {
         return Err(Reject::by(RejectCode::VersionMismatch, change.account));
     }
+    // The day's end posts to the accounts of products, and cannot be refused.
+    let is_shut = change.status.is_some_and(|status| status != account.status);
+    let is_control = account.status == Status::Control || change.status == Some(Status::Control);
+    if is_shut && (is_used || is_control) {
+        return Err(Reject::by(RejectCode::ControlAccount, change.account));
+    }
     let is_empty = account.posted() == 0 && account.debits_pending == 0 && account.credits_pending == 0;
     if change.status == Some(Status::Closed) && !is_empty {
         return Err(Reject::by(RejectCode::AccountNotEmpty, change.account));
     }
     Ok(())
+}
+
+/// Pushes jobs into the record that is being made.
+pub(in crate::engine) fn bear(
+    sequencer: &mut AppenderGuard<'_>,
+    jobs: &[NewJob],
+    origin: &Origin,
+) -> Vec<(Seq, JobBorn)> {
+    let by = origin.owner;
+    let mut bear = |job: &NewJob| {
+        let NewJob { kind, args, priority, run_at } = job.clone();
+        let born = JobBorn { kind, args, priority, run_at, by };
+        (sequencer.push(&Entry::JobBorn(Box::new(born.clone()))), born)
+    };
+    jobs.iter().map(&mut bear).collect()
 }
 
 /// Applies a change to its row; the row after it.

@@ -334,6 +334,14 @@ impl History {
         Ok(block.entry(seq).map(|(head, entry)| locate(seq, head, entry)))
     }
 
+    /// Hash of the block with a durable entry, `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn block_hash(&self, seq: Seq, reach: Reach) -> Result<Option<[u8; 32]>, ReadError> {
+        Ok(self.block(seq, reach)?.map(|block| block.hash()))
+    }
+
     /// The newest entry up to a durable seq whose record was made by `at`; `None` when all are later.
     /// Moments rise along the journal, so that some thirty probes find it.
     ///

@@ -27,6 +27,12 @@ pub enum ExternalKind {
     Transfer,
     /// Of a customer; the row's number is the customer's.
     Customer,
+    /// Of a loan product; the row's number is the product's.
+    Product,
+    /// Of a loan; the row's number is the loan's.
+    Loan,
+    /// Of a payment: its rail and what that calls it; the row's number is the seq of the event.
+    Payment,
 }
 
 /// Hash of an external id: unique per kind.
@@ -37,6 +43,9 @@ pub fn external_hash(kind: ExternalKind, text: &str) -> KeyHash {
         ExternalKind::Account => b"account:",
         ExternalKind::Transfer => b"transfer",
         ExternalKind::Customer => b"customer",
+        ExternalKind::Product => b"product:",
+        ExternalKind::Loan => b"loan:   ",
+        ExternalKind::Payment => b"payment:",
     });
     hasher.update(text.as_bytes());
     let mut hash = [0; 16];

@@ -9,6 +9,7 @@
 //! sequencer, then the small ones (holds, periods, chart, clock), and nothing waits under them.
 
 pub mod admission;
+pub mod as_of;
 pub mod batch;
 pub mod caches;
 pub mod checkpoint;
@@ -17,6 +18,7 @@ pub mod command;
 pub mod commit;
 mod copies;
 mod expectation;
+pub mod feed;
 pub mod history;
 pub mod holds;
 pub mod hot;
@@ -25,6 +27,8 @@ mod keyring_row;
 pub mod keys;
 pub mod lanes;
 pub mod lending;
+pub mod loans;
+pub mod objects;
 pub mod outcome;
 pub mod past;
 pub mod periods;
@@ -36,6 +40,7 @@ mod replay;
 pub mod scrub;
 pub mod shard;
 mod stage_clock;
+mod state_hash;
 pub mod statement;
 pub mod stored;
 pub mod submit;
@@ -68,6 +73,9 @@ use keyring::Keyring;
 use keys::{KeyHash, Keys};
 use lanes::{BulkWork, Lanes};
 use lending::LendingBook;
+use loans::book::LoanBook;
+use loans::file::LoanFiles;
+use objects::ObjectBook;
 use periods::PeriodBook;
 use query::Counts;
 use readers::{Readers, on_disk_thread};
@@ -94,6 +102,8 @@ pub struct EngineOptions {
     pub store_cache_bytes: usize,
     /// The books' time zone.
     pub zone: jiff::tz::TimeZone,
+    /// New books begin on this business day, and their days end by hand; `None` is today, by the clock.
+    pub first_day: Option<Day>,
     /// Days for which idempotency keys are kept.
     pub key_retention_days: u32,
     /// One entry in so many of a busy account is marked, rounded up to a power of two.
@@ -124,6 +134,7 @@ impl Default for EngineOptions {
             text_cache_bytes: crate::config::TEXT_CACHE_BYTES,
             store_cache_bytes: crate::config::STORE_CACHE_BYTES,
             zone: clock::zone("Asia/Kolkata").expect("known without a database"),
+            first_day: None,
             key_retention_days: crate::config::KEY_RETENTION_DAYS,
             mark_every: crate::config::MARK_EVERY,
             checkpoint_entries: crate::config::CHECKPOINT_ENTRIES,
@@ -162,8 +173,15 @@ pub struct Core {
     keyring: Keyring,
     /// Changes under all account locks only; read anywhere.
     lending: LendingBook,
+    /// Changes under all account locks only; read anywhere.
+    objects: ObjectBook,
+    /// Changes under all account locks only; read anywhere.
+    loans: LoanBook,
+    loan_files: LoanFiles,
     /// First seq of each business day; ten years are 30 KB.
     day_runs: Mutex<Vec<(Day, Seq)>>,
+    /// The end of this day was followed by a look at the year before: nothing is left to be closed.
+    years_looked_at: Mutex<Day>,
     /// Changes under all account locks only, so it is stable under any of them.
     business_date: AtomicU32,
     /// The first moment after the business date, microseconds: whoever comes later rolls the day first.
@@ -221,8 +239,12 @@ impl Core {
             chart: RwLock::default(),
             periods: Mutex::default(),
             keyring: Keyring::default(),
+            objects: ObjectBook::default(),
             lending: LendingBook::default(),
+            loans: LoanBook::default(),
+            loan_files: LoanFiles::new(options.text_cache_bytes),
             day_runs: Mutex::default(),
+            years_looked_at: Mutex::default(),
             business_date: AtomicU32::new(0),
             day_ends: AtomicI64::new(i64::MIN),
             closed_through: AtomicU32::new(0),
@@ -275,6 +297,12 @@ impl Core {
         &self.keyring
     }
 
+    /// What operators have set up.
+    #[must_use]
+    pub fn objects(&self) -> &ObjectBook {
+        &self.objects
+    }
+
     /// The business date.
     #[must_use]
     pub fn business_date(&self) -> Day {
@@ -283,7 +311,9 @@ impl Core {
 
     fn set_business_date(&self, date: Day) {
         self.business_date.store(u32::from(date.0), Ordering::Release);
-        self.day_ends.store(self.clock.end_of(date).0, Ordering::Release);
+        let by_hand = self.loans.with_day(|day| day.by_hand);
+        let ends = if by_hand { i64::MAX } else { self.clock.end_of(date).0 };
+        self.day_ends.store(ends, Ordering::Release);
     }
 
     fn closed_through(&self) -> Option<Day> {
@@ -320,37 +350,6 @@ impl Core {
                 crate::journal::Refused::Busy => Unavailable::Overloaded("journal"),
             })
         })
-    }
-
-    /// blake3 over the hot state in key order: equal for equal books, whatever the number of shards.
-    #[must_use]
-    pub fn state_hash(&self) -> [u8; 32] {
-        use crate::domain::transfer::View;
-        let mut hasher = blake3::Hasher::new();
-        let directory = self.directory.lock();
-        let mut locked = self.shards.lock_all();
-        let mut bytes = Vec::new();
-        for no in (0..directory.accounts).map(crate::domain::ids::AccountNo) {
-            let account = *locked.account(no).expect("every number below the count is an account");
-            outcome::Outcome::AccountChanged { account: Box::new(account), code: 0 }.encode(&mut bytes);
-            hasher.update(&bytes);
-        }
-        for (seq, hold) in self.holds.all() {
-            hasher.update(format!("{seq} {hold:?}").as_bytes());
-        }
-        let days: std::collections::BTreeSet<Day> = locked.shards_mut().flat_map(|shard| shard.gl.days()).collect();
-        for day in days {
-            let mut lines = std::collections::BTreeMap::new();
-            locked.shards_mut().for_each(|shard| shard.gl.add_day(day, &mut lines));
-            hasher.update(format!("{day} {lines:?}").as_bytes());
-        }
-        hasher.update(format!("{:?} {:?}", self.chart.read().keys(), self.periods.lock()).as_bytes());
-        hasher.update(format!("{:?} {:?}", self.day_runs.lock(), self.business_date()).as_bytes());
-        for row in self.keyring.rows() {
-            hasher.update(&row);
-        }
-        hasher.update(format!("{:?}", self.lending.copy_customers(0, usize::MAX)).as_bytes());
-        *hasher.finalize().as_bytes()
     }
 
     /// State for `/readyz` and the log; its counts may be ahead of what is durable, those of [`Engine::status`] are not.

@@ -44,6 +44,16 @@ pub enum Outcome {
     Noted,
     /// A customer was made or changed by the record's entry.
     CustomerSaved,
+    /// A loan product was made or changed by the record's last entry.
+    ProductSaved,
+    /// Something happened to a loan: the record's entries about it.
+    LoanPosted,
+    /// An object was made or changed by the record's last entry.
+    ObjectSaved,
+    /// Jobs were born: the record's entries.
+    JobsBorn,
+    /// The business day was opened or closed.
+    BusinessDay { by_hand: bool, ended: Option<(Day, Seq)>, looked_at: Option<(u32, u32)> },
 }
 
 impl Outcome {
@@ -88,6 +98,20 @@ impl Outcome {
             }
             Outcome::Noted => out.push(12),
             Outcome::CustomerSaved => out.push(13),
+            Outcome::ProductSaved => out.push(14),
+            Outcome::LoanPosted => out.push(15),
+            Outcome::ObjectSaved => out.push(20),
+            Outcome::JobsBorn => out.push(21),
+            Outcome::BusinessDay { by_hand, ended, looked_at } => {
+                out.push(16);
+                out.push(u8::from(*by_hand) | u8::from(ended.is_some()) << 1 | u8::from(looked_at.is_some()) << 2);
+                let (day, seq) = ended.unwrap_or_default();
+                out.extend_from_slice(&day.0.to_le_bytes());
+                out.extend_from_slice(&seq.0.to_le_bytes());
+                let (done, of) = looked_at.unwrap_or_default();
+                out.extend_from_slice(&done.to_le_bytes());
+                out.extend_from_slice(&of.to_le_bytes());
+            }
         }
     }
 
@@ -124,6 +148,20 @@ impl Outcome {
             }
             12 => Outcome::Noted,
             13 => Outcome::CustomerSaved,
+            14 => Outcome::ProductSaved,
+            15 => Outcome::LoanPosted,
+            20 => Outcome::ObjectSaved,
+            21 => Outcome::JobsBorn,
+            16 => {
+                let flags = input.u8()?;
+                let ended = (Day(input.u16()?), Seq(input.u64()?));
+                let looked_at = (input.u32()?, input.u32()?);
+                Outcome::BusinessDay {
+                    by_hand: flags & 1 != 0,
+                    ended: (flags & 2 != 0).then_some(ended),
+                    looked_at: (flags & 4 != 0).then_some(looked_at),
+                }
+            }
             _ => return None,
         };
         input.0.is_empty().then_some(outcome)
@@ -156,7 +194,7 @@ fn write_rejects(out: &mut Vec<u8>, rows: &[(u32, Reject)]) {
     }
 }
 
-fn write_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push((number as u8) | 0x80);
         number >>= 7;
@@ -181,7 +219,8 @@ fn write_account(out: &mut Vec<u8>, account: &Account) {
     ]);
 }
 
-struct Input<'a>(&'a [u8]);
+/// Bytes to read numbers from.
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl Input<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -189,10 +228,10 @@ impl Input<'_> {
         self.0 = rest;
         Some(*head)
     }
-    fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.take::<1>().map(|[byte]| byte)
     }
-    fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
     }
     fn u32(&mut self) -> Option<u32> {
@@ -201,7 +240,7 @@ impl Input<'_> {
     fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
     }
-    fn varint(&mut self) -> Option<u64> {
+    pub(super) fn varint(&mut self) -> Option<u64> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -289,6 +328,12 @@ mod tests {
             Outcome::ApiKey { key: Box::new(keyring_row::tests::full_key()), created: true },
             Outcome::Noted,
             Outcome::CustomerSaved,
+            Outcome::ObjectSaved,
+            Outcome::JobsBorn,
+            Outcome::ProductSaved,
+            Outcome::LoanPosted,
+            Outcome::BusinessDay { by_hand: true, ended: Some((Day(7), Seq(8))), looked_at: Some((9, 10)) },
+            Outcome::BusinessDay { by_hand: false, ended: None, looked_at: None },
         ];
         let mut bytes = Vec::new();
         for outcome in all {

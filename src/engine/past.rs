@@ -52,7 +52,7 @@ pub fn take_back(after: Posted, no: AccountNo, located: &Located) -> Option<Post
 }
 
 /// A row as if it were a day's closing: where a walk over anchors begins.
-fn closing_now(no: AccountNo, row: &Account) -> Anchor {
+pub(super) fn closing_now(no: AccountNo, row: &Account) -> Anchor {
     Anchor {
         account: no,
         day: row.day,
@@ -72,7 +72,7 @@ impl Core {
         self.closing_before(closing_now(snapshot.no, &snapshot.account), day, reach)
     }
 
-    fn closing_before(&self, later: Anchor, day: Day, reach: Reach) -> Result<Anchor, ReadError> {
+    pub(super) fn closing_before(&self, later: Anchor, day: Day, reach: Reach) -> Result<Anchor, ReadError> {
         let mut anchor = later;
         while anchor.day > day {
             if anchor.previous_day == Day(0) {

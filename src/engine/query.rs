@@ -70,7 +70,7 @@ impl Engine {
     }
 
     /// As [`Engine::read`]; a long answer is read at its place, as far as it takes.
-    async fn read_at<T: Send + 'static>(
+    pub(super) async fn read_at<T: Send + 'static>(
         &self,
         place: &mut Option<Place>,
         begin: Reach,
@@ -115,7 +115,7 @@ impl Engine {
         self.readers.run(Reach::Disk, move || work(&core)).await
     }
 
-    async fn durable(&self, seq: Seq) -> Result<(), Unavailable> {
+    pub(super) async fn durable(&self, seq: Seq) -> Result<(), Unavailable> {
         self.core().watermark().wait(seq).await.map_err(|_| self.failed())
     }
 

@@ -57,7 +57,7 @@ impl Core {
     }
 
     /// Memory first, then the store; again when rows moved from one to the other in between.
-    fn find_key(&self, kind: KeyKind, hash: &[u8; 16], reach: Reach) -> Result<Option<u64>, ReadError> {
+    pub(super) fn find_key(&self, kind: KeyKind, hash: &[u8; 16], reach: Reach) -> Result<Option<u64>, ReadError> {
         loop {
             let generation = self.keys.generation();
             if let Some(number) = self.keys.find(kind, hash) {
@@ -160,7 +160,8 @@ impl Core {
         if !self.watermark.wait_blocking(row.last_seq) {
             return Err(ReadError::Unreadable(format!("entry seq={} never became durable", row.last_seq)));
         }
-        let snapshot = Snapshot { no, account: row, off_dates: Vec::new(), appended: row.last_seq };
+        let (off_dates, later) = (Vec::new(), Vec::new());
+        let snapshot = Snapshot { no, account: row, off_dates, appended: row.last_seq, later };
         match self.row_by(&snapshot, through, date, Reach::Disk, &mut Steps::of(Reach::Disk))? {
             Some(row) => self.account_view(no, row, Reach::Disk).map(Some),
             None => Ok(None),

@@ -27,8 +27,12 @@ use crate::store::{Meta, Store, StoreError};
 use super::clock::{Clock, TimeSource};
 use super::command::Origin;
 use super::commit::{Decided, Probe, apply_changed};
+use super::history::Reach;
 use super::keyring::Keyring;
 use super::keys::{ExternalKind, KeyKind, KeyRow, external_hash};
+use super::loans::amounts::payment_key;
+use super::loans::book::{Mismatch, ProductVersion};
+use super::objects::ObjectBook;
 use super::outcome::Outcome;
 use super::periods::PeriodBook;
 use super::view::PeriodEvent;
@@ -59,6 +63,9 @@ pub enum OpenError {
         "store.redb belongs to another journal (id {store:016x}, the journal here has {journal:016x}); if the journal is the right one, delete store.redb and start again: it will be rebuilt"
     )]
     ForeignStore { store: u64, journal: u64 },
+    /// Replay found a loan that comes to something else than the journal says.
+    #[error("entry seq={seq}: {what}; the program that wrote it worked otherwise, run `munim verify`")]
+    Loan { seq: Seq, what: String },
     /// Replay found books that do not balance.
     #[error("the books do not balance in {currency}: debits {debits}, credits {credits}; run `munim verify`")]
     Unbalanced { currency: &'static str, debits: u128, credits: u128 },
@@ -139,9 +146,14 @@ pub fn open(disk: &Arc<dyn Disk>, options: &EngineOptions, time: Box<dyn TimeSou
     journal.observe(Arc::new(super::Ears(Arc::downgrade(&core))));
     report.checkpoint_seq = core.checkpoint_seq();
     report.replayed = replay(&core)?;
+    core.loans.sum_positions();
     core.check_balanced()?;
-    if newest.is_none() {
-        core.roll_day();
+    match options.first_day {
+        Some(day) if newest.is_none() => core.begin_on(day),
+        None if newest.is_none() => {
+            core.roll_day();
+        }
+        _ => {}
     }
     Ok(Parts { core, writer: opened.writer, maintenance: opened.maintenance, report })
 }
@@ -202,14 +214,43 @@ fn load(core: &Core, meta: Option<&Meta>) -> Result<(), StoreError> {
         key: 0,
         what: "an API key in it is not understood".into(),
     })?);
+    let objects = ObjectBook::read_rows(&meta.objects);
+    core.objects.load(objects.ok_or_else(|| StoreError::Corrupt {
+        table: "meta",
+        key: 0,
+        what: "an object in it is not understood".into(),
+    })?);
     let mut customers = Vec::new();
     core.store.load_customers(&mut |rows| customers.extend(rows))?;
     core.lending.load_customers(customers);
+    load_lending(core, meta)?;
     *core.periods.lock() = PeriodBook::load(meta.period_events.iter().map(event).collect());
     core.set_closed_through(meta.closed_through);
     core.day_runs.lock().clone_from(&meta.day_runs);
     core.set_business_date(meta.business_date);
     core.set_checkpoint_seq(meta.checkpoint_seq);
+    Ok(())
+}
+
+/// Products, loans and days. Products are in the journal; the store says where.
+fn load_lending(core: &Core, meta: &Meta) -> Result<(), StoreError> {
+    let wrong = |what: &str| StoreError::Corrupt { table: "meta", key: 0, what: what.into() };
+    let (products, day) =
+        super::loans::decode_lending(&meta.lending).ok_or_else(|| wrong("lending in it is not understood"))?;
+    for seq in products {
+        let located = core.history.entry(seq, Reach::Disk).ok().flatten();
+        let Some(Entry::ProductSaved(saved)) = located.map(|located| located.entry) else {
+            return Err(wrong("it names a product where the journal has none"));
+        };
+        core.loans.load_product(ProductVersion { seq, saved: Arc::new(*saved) });
+    }
+    core.store.load_loans(&mut |bytes| {
+        let row = super::loans::decode_row(bytes)?;
+        core.loans.product(row.product, Some(row.product_version))?;
+        core.loans.load_loan(row);
+        Some(())
+    })?;
+    core.loans.load_day(day);
     Ok(())
 }
 
@@ -280,6 +321,7 @@ impl Replay<'_> {
             }
         };
         match done {
+            Ok(()) if self.failed.is_some() => ControlFlow::Break(()),
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 self.failed = Some(error);
@@ -341,6 +383,18 @@ impl Replay<'_> {
                 .external_id
                 .as_deref()
                 .map(|text| (external_hash(ExternalKind::Customer, text), u64::from(saved.number))),
+            Entry::ProductSaved(saved) if saved.version == 1 => saved
+                .facts
+                .external_id
+                .as_deref()
+                .map(|text| (external_hash(ExternalKind::Product, text), u64::from(saved.number))),
+            Entry::LoanPosted(posted) => match &posted.application {
+                Some(application) => application
+                    .external_id
+                    .as_deref()
+                    .map(|text| (external_hash(ExternalKind::Loan, text), u64::from(posted.loan))),
+                None => payment_key(posted).map(|hash| (hash, seq.0)),
+            },
             _ => None,
         };
         if let Some((hash, number)) = external
@@ -351,7 +405,9 @@ impl Replay<'_> {
         if seq > self.checkpoint {
             self.replayed += 1;
             self.since += 1;
-            self.core.replay_entry(entry, seq, moment, date);
+            if let Err(Mismatch(what)) = self.core.replay_entry(entry, seq, moment, date) {
+                self.failed = self.failed.take().or(Some(OpenError::Loan { seq, what }));
+            }
         }
     }
 
@@ -375,7 +431,7 @@ impl Replay<'_> {
 impl Core {
     /// Applies an entry from the journal. Rows that a checkpoint copied later than the entry are
     /// left alone.
-    fn replay_entry(&self, entry: &Entry, seq: Seq, moment: Moment, date: Day) {
+    fn replay_entry(&self, entry: &Entry, seq: Seq, moment: Moment, date: Day) -> Result<(), Mismatch> {
         match entry {
             Entry::Transfer(transfer) => {
                 let mut locked = self.shards.lock_pair(transfer.debit, transfer.credit);
@@ -397,12 +453,16 @@ impl Core {
                     apply_changed(&mut locked, changed, seq, date);
                 }
             }
-            general => self.apply_general(general, seq, moment),
+            Entry::ProductSaved(_) | Entry::LoanPosted(_) | Entry::LoansSwept(_) | Entry::DayEnded(_) => {
+                return self.loans.apply(entry, seq, moment, date);
+            }
+            general => self.apply_general(general, seq, moment, date),
         }
+        Ok(())
     }
 
     /// What an entry about all books changes in memory. Safe to repeat.
-    pub(super) fn apply_general(&self, entry: &Entry, seq: Seq, moment: Moment) {
+    pub(super) fn apply_general(&self, entry: &Entry, seq: Seq, moment: Moment, date: Day) {
         match entry {
             Entry::PeriodClosed { through } => {
                 let mut periods = self.periods.lock();
@@ -423,6 +483,11 @@ impl Core {
             }
             Entry::ApiKeyMade(_) | Entry::ApiKeyChanged(_) => self.keyring.apply(entry, seq, moment),
             Entry::CustomerSaved(_) => self.lending.apply(entry, seq),
+            Entry::ObjectSaved(saved) => self.objects.apply(saved, seq, moment),
+            Entry::DayClosed(_) => {
+                self.loans.apply(entry, seq, moment, date).expect("a cut-over is always understood");
+                self.set_business_date(self.business_date());
+            }
             _ => {}
         }
     }
@@ -441,6 +506,9 @@ impl Core {
             return false;
         }
         let today = self.clock.day_of(self.clock.now());
+        if self.loans.product_count() > 0 {
+            return self.journal.admit().is_ok() && self.close_days_before(today);
+        }
         let is_first = self.journal.appended_seq() == Seq::NONE;
         if today <= self.business_date() && !is_first || self.journal.admit().is_err() {
             return false;
@@ -454,6 +522,13 @@ impl Core {
             Ok((Entry::DayRolled { date: today }, Outcome::PeriodChanged))
         });
         matches!(rolled, Ok(Decided::Done(..)))
+    }
+
+    /// The first record of books that do not begin today: their days end by hand.
+    fn begin_on(&self, day: Day) {
+        let probe = Probe { generation: self.keys.generation(), ..Probe::default() };
+        let begun = self.begin_days(day, &probe);
+        assert!(matches!(begun, Ok(Decided::Done(..))), "books without a record begin on any day");
     }
 
     /// Moves the keys of a segment that has ended into their table in the store.

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use crate::domain::entry::{AccountCold, Entry};
 use crate::domain::ids::{Moment, Seq};
+use crate::domain::objects::{JobBorn, ObjectSaved};
 
 use super::Core;
 use super::batch::ids_of;
 use super::command::IdempotencyKey;
 use super::commit::Appended;
 use super::history::{Located, Reach, ReadError};
+use super::loans::query::DayReply;
+use super::objects::Object;
 use super::outcome::Outcome;
 use super::submit::{Placed, new_transfer_view, resolved_view};
-use super::view::{AccountView, BatchReply, CustomerView, Periods, Reply};
+use super::view::{AccountView, BatchReply, CustomerView, Periods, ProductView, Reply};
 
 impl Core {
     /// What the record that begins at `first` answered, as a reply. Its seqs are durable.
@@ -73,12 +76,37 @@ impl Core {
                 let view = CustomerView { last_seq: Some(last.seq), saved: (**saved).clone() };
                 Reply::Customer { created: saved.version == 1, view: Box::new(view) }
             }
+            (Outcome::ProductSaved, Entry::ProductSaved(saved)) => {
+                let view = ProductView { last_seq: Some(last.seq), saved: Arc::new((**saved).clone()) };
+                Reply::Product { created: saved.version == 1, view: Box::new(view) }
+            }
+            (Outcome::ObjectSaved, Entry::ObjectSaved(saved)) => object_reply(saved, last),
+            (Outcome::JobsBorn, Entry::JobBorn(_)) => Reply::Jobs(jobs_of(&record.entries)),
+            (Outcome::LoanPosted, _) => self.loan_reply(&record.entries, reach)?,
+            (Outcome::BusinessDay { by_hand, ended, looked_at }, _) => {
+                let day = DayReply { date: last.date, by_hand, ended, looked_at }.view();
+                Reply::BusinessDay { day, recorded: Some((first, last.moment)) }
+            }
             (Outcome::Refused(reject), _) => Reply::Refused(reject),
             (Outcome::BatchRefused(rejected), _) => Reply::BatchRefused(rejected),
             _ => return Err(unreadable("its outcome does not fit its entries")),
         };
         Ok(Ok((reply, record.request, last.seq)))
     }
+}
+
+fn object_reply(saved: &ObjectSaved, last: &Located) -> Reply {
+    let object = Object { saved: saved.clone(), last_seq: last.seq, saved_at: last.moment };
+    Reply::Object { created: saved.version == 1, object: Box::new(object) }
+}
+
+/// The jobs that a record bears.
+fn jobs_of(entries: &[Located]) -> Vec<(Seq, JobBorn)> {
+    let job = |located: &Located| match &located.entry {
+        Entry::JobBorn(born) => Some((located.seq, (**born).clone())),
+        _ => None,
+    };
+    entries.iter().filter_map(job).collect()
 }
 
 fn batch_reply(mut reply: BatchReply, entries: &[Located]) -> BatchReply {

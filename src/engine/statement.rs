@@ -37,6 +37,9 @@ pub struct Snapshot {
     pub off_dates: Vec<OffDate>,
     /// The newest seq when the snapshot was taken.
     pub appended: Seq,
+    /// Where the account is shown as an older entry left it: off-date postings after that, which the sums have and the
+    /// account had not.
+    pub later: Vec<OffDate>,
 }
 
 /// The place after which a page of a statement starts.
@@ -68,7 +71,8 @@ impl Core {
         let locked = self.shards.lock_one(no);
         let account = *locked.account(no)?;
         let off_dates = locked.off_dates(no);
-        Some(Snapshot { no, account, off_dates, appended: self.journal.appended_seq() })
+        let appended = self.journal.appended_seq();
+        Some(Snapshot { no, account, off_dates, appended, later: Vec::new() })
     }
 
     /// A page of the statement. The snapshot's newest seq must be durable.

@@ -99,6 +99,7 @@ impl Core {
             for row in snapshot.off_dates.iter().filter(|row| row.seq > stored && row.date(kind) <= day) {
                 row.add_to(sum);
             }
+            snapshot.later.iter().filter(|row| row.date(kind) <= day).for_each(|row| row.take_from(sum));
         }
         Ok((sums[0], sums[1]))
     }
@@ -130,12 +131,34 @@ impl Core {
         }
         let rows = snapshot.off_dates.iter().filter(|row| row.seq > stored && row.seq >= from);
         rows.filter(|row| row.date(kind) == day).for_each(|row| row.add_to(&mut sum));
+        let later = snapshot.later.iter().filter(|row| row.seq >= from && row.date(kind) == day);
+        later.for_each(|row| row.take_from(&mut sum));
         Ok(sum)
     }
 
-    /// A page of off-date postings of an account below a place, newest first, and whether the
+    /// A page of off-date postings of an account below a place, the newest last, and whether the
     /// store has more: from the store and from the snapshot.
     pub(super) fn off_date_page(
+        &self,
+        snapshot: &Snapshot,
+        mut below: (Day, Seq),
+        limit: usize,
+        reach: Reach,
+    ) -> Result<(Vec<OffDate>, bool), ReadError> {
+        loop {
+            let (mut page, has_more) = self.whole_off_date_page(snapshot, below, limit, reach)?;
+            let lowest = page.first().map(|row| (row.effective, row.seq));
+            page.retain(|row| row.seq <= snapshot.account.last_seq);
+            match lowest {
+                // All of them came later than what is shown: there may be others below.
+                Some(lowest) if page.is_empty() && has_more => below = lowest,
+                _ => return Ok((page, has_more)),
+            }
+        }
+    }
+
+    /// As [`Core::off_date_page`], with those that came later than what is shown.
+    pub(super) fn whole_off_date_page(
         &self,
         snapshot: &Snapshot,
         below: (Day, Seq),
@@ -204,5 +227,10 @@ impl OffDate {
     fn add_to(&self, sums: &mut Sums) {
         let side = if self.side == Side::Debit { &mut sums.0 } else { &mut sums.1 };
         *side += u128::from(self.amount);
+    }
+
+    fn take_from(&self, sums: &mut Sums) {
+        let side = if self.side == Side::Debit { &mut sums.0 } else { &mut sums.1 };
+        *side -= u128::from(self.amount);
     }
 }

@@ -16,11 +16,12 @@ use crate::domain::transfer::{NewTransfer, Resolution, Reversible, Rules};
 
 use super::Core;
 use super::batch::BatchProbe;
-use super::command::{AccountChange, Batch, BatchItem, Command, NewAccount, Origin};
+use super::command::{AccountChange, Batch, BatchItem, Command, NewAccount, NewJob, Origin};
 use super::commit::{Appended, Decided, Probe, Stale};
 use super::history::{Located, Reach, ReadError};
 use super::holds::Fate;
 use super::keys::{ExternalKind, KeyHash, KeyKind, external_hash};
+use super::objects::Object;
 use super::outcome::Outcome;
 use super::view::{AccountView, BatchReply, Reply, TransferStatus, TransferView, Unavailable};
 
@@ -85,7 +86,14 @@ impl Core {
     fn attempt(&self, command: &Command, origin: &Origin, reach: Reach) -> Result<Result<Pending, NotYet>, Stale> {
         let probed = |external: Option<KeyHash>| self.probe(origin, external, reach);
         Ok(match command {
-            Command::Transfer(transfer) => self.execute_transfer(transfer, origin, reach)?,
+            Command::Transfer(transfer) => self.execute_transfer(transfer, &[], origin, reach)?,
+            Command::TransferWithJobs(both) => self.execute_transfer(&both.0, &both.1, origin, reach)?,
+            Command::BearJobs(jobs) => match probed(None) {
+                Ok(probe) => {
+                    Ok(self.say(self.commit_jobs(jobs, origin, &probe)?, origin, |_, born, _| Reply::Jobs(born)))
+                }
+                Err(not_yet) => Err(not_yet),
+            },
             Command::Batch(batch) => match self.probe_batch(batch, origin, reach) {
                 Ok(probe) => Ok(self.say_batch(self.commit_batch(batch, origin, &probe)?, origin)),
                 Err(not_yet) => Err(not_yet),
@@ -115,12 +123,21 @@ impl Core {
                 }
             }
             Command::ChangeCustomer(change) => self.execute_customer_change(change, origin, reach)?,
+            Command::MakeProduct(new) => self.execute_product(new, origin, reach)?,
+            Command::ChangeProduct(change) => self.execute_product_change(change, origin, reach)?,
+            Command::Apply(application) => self.execute_application(application, origin, reach)?,
+            Command::ActOnLoan(action) => self.execute_loan(action, origin, reach)?,
+            Command::OpenDay { .. } | Command::CloseDay => match probed(None) {
+                Ok(probe) => Ok(self.execute_day(command, origin, &probe)?),
+                Err(not_yet) => Err(not_yet),
+            },
             Command::ClosePeriod { .. }
             | Command::ReopenPeriod { .. }
             | Command::AcceptClock
             | Command::MakeApiKey(_)
             | Command::RotateApiKey { .. }
             | Command::RevokeApiKey { .. }
+            | Command::SaveObject(_)
             | Command::NoteRefusal { .. } => match probed(None) {
                 Ok(probe) => Ok(self.execute_general(command, origin, &probe)?),
                 Err(not_yet) => Err(not_yet),
@@ -131,6 +148,7 @@ impl Core {
     fn execute_transfer(
         &self,
         transfer: &NewTransfer,
+        jobs: &[NewJob],
         origin: &Origin,
         reach: Reach,
     ) -> Result<Result<Pending, NotYet>, Stale> {
@@ -140,7 +158,7 @@ impl Core {
             Ok(probe) => probe,
             Err(not_yet) => return Ok(Err(not_yet)),
         };
-        let decided = self.commit_transfer(transfer, external, origin, &probe)?;
+        let decided = self.commit_transfer(transfer, jobs, external, origin, &probe)?;
         Ok(Ok(self.say(decided, origin, |core, entry, placed| {
             let currency = core.currency(entry.debit);
             Reply::Transfer { view: Box::new(new_transfer_view(entry, placed, currency)), created: true }
@@ -253,6 +271,9 @@ impl Core {
                 let old_until = Moment(rules.now.0.saturating_add(*overlap_us));
                 Ok((self.keyring.check_rotate(*number, *hash, old_until)?, Outcome::Noted))
             }
+            Command::SaveObject(change) => {
+                Ok((self.objects.check_save(change, origin.owner, rules.now)?, Outcome::ObjectSaved))
+            }
             Command::RevokeApiKey { number } => Ok((self.keyring.check_revoke(*number, rules.now)?, Outcome::Noted)),
             _ => Ok((Entry::ClockAccepted, Outcome::ClockAccepted)),
         })?;
@@ -261,6 +282,11 @@ impl Core {
                 Some(key) => Reply::ApiKey { key, created: matches!(entry, Entry::ApiKeyMade(_)) },
                 None => Reply::Noted,
             },
+            Entry::ObjectSaved(saved) => {
+                let created = saved.version == 1;
+                let object = Object { saved: *saved, last_seq: placed.last(), saved_at: placed.moment() };
+                Reply::Object { object: Box::new(object), created }
+            }
             Entry::ClockAccepted => {
                 core.clock.accept();
                 Reply::ClockAccepted
@@ -397,6 +423,12 @@ impl Core {
         Ok(found)
     }
 
+    /// Whether a record is one of lending: what happens to loans comes first in it, and its legs after that.
+    fn is_of_lending(&self, record: Seq, reach: Reach) -> Result<bool, ReadError> {
+        let first = self.history.entry(record, reach)?.map(|located| located.entry);
+        Ok(matches!(first, Some(Entry::LoanPosted(_) | Entry::LoansSwept(_) | Entry::DayEnded(_))))
+    }
+
     /// What a reversal must know of its original: is it posted, and was it reversed?
     fn reversible(&self, original: &Located, reach: Reach) -> Result<Reversible, NotYet> {
         let entry = original.transfer().expect("the caller found a transfer");
@@ -420,10 +452,12 @@ impl Core {
             code: entry.code,
             is_posted: posted.is_some(),
             is_reversed: fates.iter().any(|(_, fate)| *fate == Fate::Reversed),
+            is_of_lending: self.is_of_lending(original.record, reach)?,
         })
     }
 
-    pub(super) fn currency(&self, no: AccountNo) -> Currency {
+    /// The currency of an account, which never changes.
+    pub fn currency(&self, no: AccountNo) -> Currency {
         self.shards.copy(no).map_or(Currency::INR, |account| account.currency)
     }
 
@@ -501,8 +535,9 @@ pub(super) fn new_transfer_view(entry: TransferEntry, placed: Placed, currency: 
     }
 }
 
-/// A stored transfer, before anything happened to it.
-pub(super) fn stored_view(original: &Located, currency: Currency) -> Option<TransferView> {
+/// A stored transfer, before anything happened to it; `None` where the entry is no transfer.
+#[must_use]
+pub fn stored_view(original: &Located, currency: Currency) -> Option<TransferView> {
     let entry = original.transfer()?.clone();
     let at = Appended { first: original.record, last: original.seq, moment: original.moment, date: original.date };
     Some(new_transfer_view(entry, Placed::At(at), currency))

@@ -1,4 +1,4 @@
-//! The engine's own threads: the journal's writer, segment upkeep, the ticker, the keeper.
+//! The engine's own threads: the journal's writer, segment upkeep, the ticker, the keeper, and the one that ends days.
 //!
 //! The **ticker** wakes every 100 ms: it compares the clocks once a second, expires holds within a
 //! second of their deadline, and rolls the business day. The **keeper** writes checkpoints and key
@@ -18,6 +18,7 @@ use crate::store::StoreError;
 
 use super::command::Origin;
 use super::commit::Probe;
+use super::loans::day_end::Step;
 use super::{Core, EngineOptions};
 
 /// The store is read through so long after a start, when recovery and warming are over …
@@ -59,9 +60,12 @@ impl Upkeep {
             spawn("journal-writer", Box::new(move || writer.run())),
             spawn("journal-upkeep", Box::new(move || maintenance.run())),
         ];
+        let stopped_too = stopped.clone();
         let ticker = (Arc::clone(core), stopped.clone());
         let keeper = (Arc::clone(core), stopped, options.clone());
+        let sweeper = (Arc::clone(core), stopped_too);
         let keepers = vec![
+            spawn("day-end", Box::new(move || run_day_end(&sweeper.0, &sweeper.1))),
             spawn("ticker", Box::new(move || run_ticker(&ticker.0, &ticker.1))),
             spawn("keeper", Box::new(move || run_keeper(&keeper.0, &keeper.1, &keeper.2))),
         ];
@@ -95,6 +99,30 @@ fn run_ticker(core: &Core, stopped: &Receiver<()>) {
             }
         }
         core.tick();
+    }
+}
+
+/// Ends the days that are over, slice by slice.
+fn run_day_end(core: &Core, stopped: &Receiver<()>) {
+    let mut rest = TICK;
+    while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
+        let started = Instant::now();
+        let ending = core.loans().with_day(super::loans::book::DayBook::ending);
+        rest = loop {
+            match core.end_days() {
+                Step::Idle => break TICK,
+                Step::Stuck => break STORE_RETRY,
+                Step::More if core.is_closing.load(Ordering::Acquire) => break TICK,
+                Step::More => {}
+            }
+        };
+        if let Some(first) = ending {
+            let ended = core.loans().with_day(|day| day.ended);
+            let ms = started.elapsed().as_millis() as u64;
+            if ended >= first {
+                tracing::info!(from = %first, through = %ended, ms, "days were ended");
+            }
+        }
     }
 }
 

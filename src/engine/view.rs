@@ -1,7 +1,6 @@
 //! What the engine answers: views of the books, each with the greatest seq that it reveals.
 //!
-//! A view is complete: whoever renders it looks nothing up. The first answer to a command and its
-//! replay years later build the same view, so the same renderer gives the same bytes.
+//! A view is complete: whoever renders it looks nothing up. The first answer and its replay have the same bytes.
 
 use std::sync::Arc;
 
@@ -12,10 +11,17 @@ use crate::domain::entry::{AccountCold, TransferCold};
 use crate::domain::gl::{GlKey, GlTotals};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::lending::customer::CustomerSaved;
+use crate::domain::lending::loan::allocation::Split;
+use crate::domain::lending::loan::contract::LoanTerms;
+use crate::domain::lending::loan::facts::{LoanApplication, LoanPosted};
+use crate::domain::lending::loan::state::{Class, LoanState, LoanStatus};
+use crate::domain::lending::product::ProductSaved;
 use crate::domain::money::{Currency, Minor};
+use crate::domain::objects::JobBorn;
 use crate::domain::reject::Reject;
 use crate::domain::time::Day;
 
+use super::objects::Object;
 use super::statement::After;
 
 /// Something that the engine says, and the greatest seq that it reveals (already durable).
@@ -72,10 +78,20 @@ pub enum Reply {
     ClockAccepted,
     /// An API key after it was made, rotated or revoked.
     ApiKey { key: Box<ApiKey>, created: bool },
+    /// An object, as it was saved.
+    Object { object: Box<Object>, created: bool },
+    /// Jobs, each with the seq that is its number.
+    Jobs(Vec<(Seq, JobBorn)>),
     /// A refusal was noted.
     Noted,
     /// A customer after it was made or changed.
     Customer { view: Box<CustomerView>, created: bool },
+    /// A loan product after it was made or changed.
+    Product { view: Box<ProductView>, created: bool },
+    /// A loan after what happened to it, and that.
+    Loan { view: Box<LoanView>, event: Box<LoanEventView>, created: bool },
+    /// The business day after it was opened or closed, and where and when that is recorded.
+    BusinessDay { day: BusinessDay, recorded: Option<(Seq, Moment)> },
     /// The books refused.
     Refused(Reject),
     /// The books refused an atomic batch: these items, by index.
@@ -89,6 +105,164 @@ pub struct CustomerView {
     pub last_seq: Option<Seq>,
     /// What is known of it, secrets sealed.
     pub saved: CustomerSaved,
+}
+
+/// A loan product.
+#[derive(Clone, Debug)]
+pub struct ProductView {
+    /// Its newest entry; `None` where a dry run made none.
+    pub last_seq: Option<Seq>,
+    /// What it says, and its accounts.
+    pub saved: Arc<ProductSaved>,
+}
+
+/// A loan on the business day: what falls due on it has been raised.
+#[derive(Clone, Debug)]
+pub struct LoanView {
+    /// Its number; `None` in a dry run of an application.
+    pub loan: Option<u32>,
+    /// Its newest entry; `None` in a dry run.
+    pub last_seq: Option<Seq>,
+    /// How many events it has.
+    pub events: u32,
+    /// When it was asked for.
+    pub applied_at: Moment,
+    /// As it was asked for.
+    pub application: Arc<LoanApplication>,
+    /// The version of the product that it is of.
+    pub product: Arc<ProductSaved>,
+    /// Its terms: the product's and the application's.
+    pub terms: Arc<LoanTerms>,
+    /// What it is.
+    pub state: Box<LoanState>,
+    /// The business date.
+    pub today: Day,
+}
+
+/// Something that happened to a loan.
+#[derive(Clone, Debug)]
+pub struct LoanEventView {
+    /// Its entry; `None` in a dry run.
+    pub seq: Option<Seq>,
+    /// When it was recorded.
+    pub recorded_at: Moment,
+    /// Business date of its record.
+    pub booked_on: Day,
+    /// What it was.
+    pub posted: LoanPosted,
+    /// What a payment paid.
+    pub split: Split,
+    /// The event that undid it.
+    pub undone_by: Option<Seq>,
+}
+
+/// A loan, and everything that ever happened to it.
+#[derive(Clone, Debug)]
+pub struct LoanHistory {
+    /// As it is on the business day.
+    pub view: LoanView,
+    /// Everything that was recorded, in order of value date and seq, what was undone too.
+    pub events: Vec<LoanStep>,
+}
+
+/// An event of a loan, and the loan after it.
+#[derive(Clone, Debug)]
+pub struct LoanStep {
+    /// What happened.
+    pub event: LoanEventView,
+    /// The loan before it, on its value date: what fell due by then has been raised. Of what was undone, the loan
+    /// where it would have been.
+    pub before: Box<LoanState>,
+    /// The loan after it.
+    pub after: Box<LoanState>,
+}
+
+/// Which loans.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoanFilter {
+    /// Of this customer.
+    pub customer: Option<u32>,
+    /// Of this product.
+    pub product: Option<u32>,
+    /// Where they are in their life.
+    pub status: Option<LoanStatus>,
+    /// Of this class or a worse one.
+    pub class_from: Option<Class>,
+    /// With something due on the business day or overdue.
+    pub has_dues: bool,
+}
+
+/// A loan as a row of reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoanLine {
+    /// Its number.
+    pub loan: u32,
+    /// The borrower.
+    pub customer: u32,
+    /// Number of the product.
+    pub product: u32,
+    /// Where it is in its life.
+    pub status: LoanStatus,
+    /// At the last day's end.
+    pub class: Class,
+    /// Days past due at the last day's end.
+    pub dpd: u16,
+    /// Since when it is non-performing.
+    pub npa_since: Option<Day>,
+    /// Principal outstanding, paise.
+    pub outstanding: i64,
+    /// Principal that fell due and is unpaid.
+    pub principal_due: i64,
+    /// Interest that fell due and is unpaid.
+    pub interest_due: i64,
+    /// Fees that fell due and are unpaid, with tax.
+    pub fee_due: i64,
+    /// Penal charges.
+    pub penal_due: i64,
+    /// Paid and not yet used.
+    pub advance: i64,
+    /// The oldest due date with something unpaid.
+    pub oldest_due_on: Option<Day>,
+    /// The next due date.
+    pub next_due_on: Option<Day>,
+    /// The instalment as it is asked for.
+    pub instalment: i64,
+    /// Nobody calls the borrower for it through this day.
+    pub paused_until: Option<Day>,
+    /// It is watched.
+    pub is_watched: bool,
+}
+
+/// The business day, and the end of the days before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusinessDay {
+    /// What is posted now belongs to it.
+    pub date: Day,
+    /// Days end by hand only.
+    pub by_hand: bool,
+    /// The last day whose end is done, with the seq that says so.
+    pub ended: Option<(Day, Seq)>,
+    /// The day that is being ended, how many loans were looked at, and how many there are.
+    pub ending: Option<(Day, u32, u32)>,
+    /// Hash of the journal up to the end of the last day that ended: its seal.
+    pub seal: Option<[u8; 32]>,
+}
+
+/// The end of a business day that was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayEnd {
+    /// The entry that closed it; `None` in a dry run.
+    pub closed: Option<Seq>,
+    /// When it was closed.
+    pub closed_at: Moment,
+    /// The day.
+    pub date: Day,
+    /// The business date since then.
+    pub next: Day,
+    /// Its end is done: by this entry, where days have an end of their own, with the hash of the journal up to it.
+    pub ended: Option<Option<(Seq, [u8; 32])>>,
+    /// Loans that were looked at for it, and loans that there are.
+    pub looked_at: (u32, u32),
 }
 
 /// The reply to a batch.

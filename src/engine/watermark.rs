@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -21,6 +22,15 @@ pub struct Watermark {
     group: AtomicU32,
     /// Guards the list of waiters; held for a push or a sweep, never while waking.
     waiters: Mutex<Vec<(Seq, Waker)>>,
+}
+
+/// A thread that waits.
+struct Thread(std::thread::Thread);
+
+impl std::task::Wake for Thread {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// The journal failed while somebody waited: the outcome is unknown.
@@ -81,12 +91,6 @@ impl Watermark {
 
     /// Waits on a thread that may; false when it never will be durable.
     pub fn wait_blocking(&self, seq: Seq) -> bool {
-        struct Thread(std::thread::Thread);
-        impl std::task::Wake for Thread {
-            fn wake(self: std::sync::Arc<Self>) {
-                self.0.unpark();
-            }
-        }
         let waker = Waker::from(std::sync::Arc::new(Thread(std::thread::current())));
         let mut context = Context::from_waker(&waker);
         let mut wait = self.wait(seq);
@@ -94,6 +98,20 @@ impl Watermark {
             match Pin::new(&mut wait).poll(&mut context) {
                 Poll::Ready(done) => return done.is_ok(),
                 Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    /// As [`Watermark::wait_blocking`], for at most so long; `None` when the time is up.
+    pub fn wait_blocking_for(&self, seq: Seq, time: Duration) -> Option<bool> {
+        let until = Instant::now() + time;
+        let waker = Waker::from(std::sync::Arc::new(Thread(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut wait = self.wait(seq);
+        loop {
+            match Pin::new(&mut wait).poll(&mut context) {
+                Poll::Ready(done) => return Some(done.is_ok()),
+                Poll::Pending => std::thread::park_timeout(until.checked_duration_since(Instant::now())?),
             }
         }
     }

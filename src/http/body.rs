@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::config::{BATCH_BODIES_BYTES_MAX, BODY_TIMEOUT};
 
 use super::problem::{Code, Outcome, Problem};
+use super::stream::sse::EventBody;
 
 /// Memory that the batch bodies in flight share.
 #[derive(Debug, Default)]
@@ -118,6 +119,8 @@ pub enum Payload {
     Whole(Option<Bytes>),
     /// Part by part; an error cuts the connection, so that half an export cannot pass for one.
     Parts(mpsc::Receiver<io::Result<Bytes>>),
+    /// Events as they come.
+    Events(Box<EventBody>),
 }
 
 impl From<Vec<u8>> for Payload {
@@ -134,6 +137,7 @@ impl Body for Payload {
         match &mut *self {
             Payload::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Payload::Parts(parts) => parts.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data))),
+            Payload::Events(events) => events.poll_part(context).map(|part| part.map(|part| part.map(Frame::data))),
         }
     }
 
@@ -144,7 +148,7 @@ impl Body for Payload {
     fn size_hint(&self) -> SizeHint {
         match self {
             Payload::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Payload::Parts(_) => SizeHint::default(),
+            Payload::Parts(_) | Payload::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -21,12 +21,31 @@ pub fn route_number(route: &Route) -> usize {
 #[must_use]
 pub fn budget_of(route: &Route) -> &'static Budget {
     use Operation as Op;
-    let is_report =
-        matches!(route.operation, Op::ListTransfers | Op::ListAccounts | Op::GetStatement | Op::GetTrialBalance);
+    let is_report = matches!(
+        route.operation,
+        Op::ListTransfers
+            | Op::ListAccounts
+            | Op::GetStatement
+            | Op::GetTrialBalance
+            | Op::ListLoans
+            | Op::ListRepayments
+            | Op::GetKfs
+            | Op::GetLoanSchedule
+            | Op::GetLoanStatement
+            | Op::GetReceipt
+            | Op::GetNoDues
+            | Op::GetDaySlip
+            | Op::ExplainLoan
+            | Op::GetDayBook
+            | Op::GetDues
+            | Op::GetNpaList
+            | Op::GetPortfolio
+            | Op::GetGstRegister
+    );
     match (route.class, route.takes) {
         (_, Takes::Batch | Takes::JsonBatch) => &BUDGET_BATCH,
         _ if is_report || route.operation == Op::ExportBooks => &BUDGET_REPORT,
-        (Class::Money | Class::Change, _) => &BUDGET_SINGLE,
+        (Class::Money | Class::Change | Class::Steer, _) => &BUDGET_SINGLE,
         (Class::Read, _) => &BUDGET_READ,
         (Class::Process, _) => &BUDGET_PROCESS,
     }
@@ -50,6 +69,7 @@ fn route_plan(name: &'static str, budget: &Budget) -> RoutePlan {
         class: budget.class,
         budget_us: budget.total_us,
         stage_budgets_us: STAGE_NAMES.iter().map(share).collect(),
+        tells_unready: name == "get_readyz" || name == "get_startupz",
         objective_ppm: budget.objective_ppm,
     }
 }

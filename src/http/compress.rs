@@ -160,8 +160,9 @@ fn read_within(mut reader: impl Read, bytes_max: usize, whole: &mut Vec<u8>) -> 
 /// # Errors
 /// `overloaded` when no thread can be had for a large one.
 pub async fn compress(reply: &mut Reply, headers: &HeaderMap, timing: &mut Timing) -> Outcome<()> {
-    let is_small =
-        matches!(&reply.body, Payload::Whole(bytes) if bytes.as_ref().map_or(0, Bytes::len) <= PLAIN_BYTES_MAX);
+    let is_small = matches!(&reply.body, Payload::Whole(bytes) if bytes.as_ref().map_or(0, Bytes::len) <= PLAIN_BYTES_MAX)
+        // An event waits for no block of a coding to fill.
+        || matches!(&reply.body, Payload::Events(_));
     if is_small || reply.coding.is_some() {
         return Ok(());
     }
@@ -170,7 +171,7 @@ pub async fn compress(reply: &mut Reply, headers: &HeaderMap, timing: &mut Timin
     timing.mark(Stage::Render);
     let overloaded = || Problem::new(Code::Overloaded, "No thread is free to compress the answer. Ask again.");
     match std::mem::replace(&mut reply.body, Payload::Whole(None)) {
-        Payload::Whole(None) => {}
+        Payload::Whole(None) | Payload::Events(_) => {}
         Payload::Whole(Some(plain)) => {
             let packed = if plain.len() <= INLINE_BYTES_MAX {
                 encode(coding, &plain)

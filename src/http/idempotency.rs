@@ -44,6 +44,17 @@ pub fn idempotency_key(headers: &HeaderMap, owner: u64, asked: &Asked<'_>) -> Ou
         let detail = "Send one key of 1 to 255 visible ASCII characters, bare or in double quotes.";
         Problem::new(Code::IdempotencyKeyMalformed, detail)
     })?;
+    Ok(Some(identity_of(key, headers, owner, asked)))
+}
+
+/// As [`idempotency_key`], for a key that comes beside a body and not in a header; `None` when it is no key.
+#[must_use]
+pub fn key_beside(key: &str, headers: &HeaderMap, owner: u64, asked: &Asked<'_>) -> Option<IdempotencyKey> {
+    let fits = (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| identity_of(key.as_bytes(), headers, owner, asked))
+}
+
+fn identity_of(key: &[u8], headers: &HeaderMap, owner: u64, asked: &Asked<'_>) -> IdempotencyKey {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&owner.to_le_bytes());
     for part in [asked.method.as_bytes(), asked.route.as_bytes(), key] {
@@ -62,7 +73,7 @@ pub fn idempotency_key(headers: &HeaderMap, owner: u64, asked: &Asked<'_>) -> Ou
         hasher.update(&count.to_le_bytes());
     }
     add_part(&mut hasher, asked.body);
-    Ok(Some(IdempotencyKey { hash, fingerprint: first_half(&hasher) }))
+    IdempotencyKey { hash, fingerprint: first_half(&hasher) }
 }
 
 /// The key inside a header value: visible ASCII, optionally as a quoted string of RFC 9651.

@@ -12,6 +12,9 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The media type of protobuf messages.
 pub const PROTOBUF: &str = "application/x-protobuf";
 
+/// The media type of documents.
+pub const PDF: &str = "application/pdf";
+
 /// The first of `offers` that the caller likes best (RFC 9110, 12.5.1).
 ///
 /// # Errors

@@ -5,11 +5,16 @@
 //! the caller and a pure function of what was refused, so that a replay gives the same bytes;
 //! internal causes go to the log, never into a document.
 
+mod detail;
+mod lending;
+
 use std::borrow::Cow;
 
-use crate::domain::ids::{IdKind, Seq, account_id, write_id};
+use crate::domain::ids::{IdKind, Seq, write_id};
 use crate::domain::reject::{REJECT_CODES, Reject, RejectCode};
 use crate::engine::view::{Stages, Unavailable};
+
+pub use detail::reject_detail;
 
 use super::gateway::limit::Standing;
 use super::render::{write_number, write_text};
@@ -36,6 +41,22 @@ pub enum Code {
     PreconditionMalformed,
     /// `X-Request-Timeout-Ms` is no number of milliseconds.
     TimeoutMalformed,
+    /// The place lies behind the end of these books.
+    PositionGone,
+    /// A WebSocket was asked for without its handshake.
+    UpgradeRequired,
+    /// A path names an endpoint for webhooks that does not exist.
+    WebhookEndpointNotFoundInPath,
+    /// A path names a sync target that does not exist.
+    SyncTargetNotFoundInPath,
+    /// A path names an event that does not exist.
+    EventNotFoundInPath,
+    /// This process does no work after the answer.
+    JobsUnavailable,
+    /// A path names a job that does not exist.
+    JobNotFoundInPath,
+    /// The job is where that cannot be done.
+    JobState,
     /// The request names no host, or more than one.
     HostMalformed,
     /// No token came, or one that is not accepted.
@@ -56,6 +77,14 @@ pub enum Code {
     ApiKeyNotFoundInPath,
     /// A path names a customer that does not exist.
     CustomerNotFoundInPath,
+    /// A path names a loan product, or a version of one, that does not exist.
+    ProductNotFoundInPath,
+    /// A path names a loan that does not exist.
+    LoanNotFoundInPath,
+    /// A path names an event that the loan does not have.
+    LoanEventNotFoundInPath,
+    /// A path names a day that has not ended, or none.
+    DayNotEnded,
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// `Accept` excludes what the route can give.
@@ -66,6 +95,8 @@ pub enum Code {
     KeyInFlight,
     /// A verification runs already.
     VerificationRunning,
+    /// A loan of which something is owed, or which is not closed.
+    DuesRemain,
     /// The body is too large.
     BodyTooLarge,
     /// The body is of a type that the route does not take.
@@ -105,13 +136,21 @@ pub enum Code {
 }
 
 /// All codes that are not refusals of the books: the table of the pages under `/problems`.
-pub const EDGE_CODES: [Code; 40] = [
+pub const EDGE_CODES: [Code; 53] = [
     Code::MalformedJson,
     Code::MalformedProtobuf,
     Code::BodyUnreadable,
     Code::IdempotencyKeyMissing,
     Code::IdempotencyKeyMalformed,
     Code::PreconditionMalformed,
+    Code::PositionGone,
+    Code::UpgradeRequired,
+    Code::WebhookEndpointNotFoundInPath,
+    Code::SyncTargetNotFoundInPath,
+    Code::EventNotFoundInPath,
+    Code::JobsUnavailable,
+    Code::JobNotFoundInPath,
+    Code::JobState,
     Code::TimeoutMalformed,
     Code::HostMalformed,
     Code::Unauthenticated,
@@ -123,11 +162,16 @@ pub const EDGE_CODES: [Code; 40] = [
     Code::OperationNotFound,
     Code::ApiKeyNotFoundInPath,
     Code::CustomerNotFoundInPath,
+    Code::ProductNotFoundInPath,
+    Code::LoanNotFoundInPath,
+    Code::LoanEventNotFoundInPath,
+    Code::DayNotEnded,
     Code::MethodNotAllowed,
     Code::NotAcceptable,
     Code::BodyTimeout,
     Code::KeyInFlight,
     Code::VerificationRunning,
+    Code::DuesRemain,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
     Code::UnknownField,
@@ -177,6 +221,16 @@ impl Code {
             Code::BodyUnreadable => ("body_unreadable", 400, "The body could not be read"),
             Code::IdempotencyKeyMissing => ("idempotency_key_missing", 400, "Idempotency-Key is required here"),
             Code::IdempotencyKeyMalformed => ("idempotency_key_malformed", 400, "Idempotency-Key is malformed"),
+            Code::PositionGone => ("position_gone", 410, "The place is not of these books"),
+            Code::WebhookEndpointNotFoundInPath => {
+                ("webhook_endpoint_not_found", 404, "The webhook endpoint does not exist")
+            }
+            Code::SyncTargetNotFoundInPath => ("sync_target_not_found", 404, "The sync target does not exist"),
+            Code::EventNotFoundInPath => ("event_not_found", 404, "The event does not exist"),
+            Code::JobNotFoundInPath => ("job_not_found", 404, "The job does not exist"),
+            Code::JobState => ("job_state", 409, "The job does not allow that now"),
+            Code::JobsUnavailable => ("jobs_unavailable", 503, "No work is done after the answer here"),
+            Code::UpgradeRequired => ("upgrade_required", 426, "This path is a WebSocket"),
             Code::PreconditionMalformed => ("precondition_malformed", 400, "The precondition is malformed"),
             Code::TimeoutMalformed => ("timeout_malformed", 400, "X-Request-Timeout-Ms is malformed"),
             Code::HostMalformed => ("host_malformed", 400, "Host is missing or stands more than once"),
@@ -189,11 +243,16 @@ impl Code {
             Code::OperationNotFound => ("operation_not_found", 404, "The operation does not exist"),
             Code::ApiKeyNotFoundInPath => ("api_key_not_found", 404, "The API key does not exist"),
             Code::CustomerNotFoundInPath => ("customer_not_found", 404, "The customer does not exist"),
+            Code::ProductNotFoundInPath => ("loan_product_not_found", 404, "The loan product does not exist"),
+            Code::LoanNotFoundInPath => ("loan_not_found", 404, "The loan does not exist"),
+            Code::LoanEventNotFoundInPath => ("loan_event_not_found", 404, "The loan has no such event"),
+            Code::DayNotEnded => ("day_not_ended", 404, "The business day has not ended"),
             Code::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed at this path"),
             Code::NotAcceptable => ("not_acceptable", 406, "No acceptable representation exists"),
             Code::BodyTimeout => ("body_timeout", 408, "The body took too long to arrive"),
             Code::KeyInFlight => ("idempotency_key_in_flight", 409, "The first request with this key still runs"),
             Code::VerificationRunning => ("verification_running", 409, "A verification is running already"),
+            Code::DuesRemain => ("dues_remain", 409, "The loan is not closed, or something is owed"),
             Code::BodyTooLarge => ("body_too_large", 413, "The body is too large"),
             Code::UnsupportedMediaType => ("unsupported_media_type", 415, "The body's media type is not taken here"),
             Code::UnknownField => ("unknown_field", 422, "The body has a field that is not known"),
@@ -229,6 +288,11 @@ impl Code {
                 | Code::EntryNotFound
                 | Code::ApiKeyNotFoundInPath
                 | Code::CustomerNotFoundInPath
+                | Code::ProductNotFoundInPath
+                | Code::LoanNotFoundInPath
+                | Code::LoanEventNotFoundInPath
+                | Code::DuesRemain
+                | Code::DayNotEnded
         )
     }
 
@@ -265,7 +329,7 @@ fn books_title(code: RejectCode) -> &'static str {
         R::AmountExceedsPending => "More was asked for than was held",
         R::AccountNotEmpty => "The account is not empty",
         R::PeriodInvalid => "The period cannot be closed or opened like this",
-        R::VersionMismatch => "The account has changed meanwhile",
+        R::VersionMismatch => "It has changed meanwhile",
         R::BatchRefused => "An item of the atomic batch was refused",
         R::AmountLimitExceeded => "The amount is above the limit of the key",
         R::ApiKeyNotFound => "The API key does not exist",
@@ -274,6 +338,7 @@ fn books_title(code: RejectCode) -> &'static str {
         R::TooManyApiKeys => "There are too many API keys",
         R::SameIdentity => "Nobody approves what he made himself",
         R::CustomerNotFound => "The customer does not exist",
+        other => lending::title(other),
     }
 }
 
@@ -285,7 +350,20 @@ fn books_status(code: RejectCode) -> u16 {
         | RejectCode::AccountNotEmpty
         | RejectCode::ApiKeyRevoked
         | RejectCode::LastAdminKey
-        | RejectCode::TooManyApiKeys => 409,
+        | RejectCode::TooManyApiKeys
+        | RejectCode::TooManyProducts
+        | RejectCode::TooManyLoans
+        | RejectCode::PaymentReferenceExists
+        | RejectCode::BusinessDayInvalid
+        | RejectCode::LoanNotApplied
+        | RejectCode::LoanNotApproved
+        | RejectCode::LoanNotActive
+        | RejectCode::LoanNotWrittenOff
+        | RejectCode::LoanAlreadyRepaid
+        | RejectCode::KfsNotIssued
+        | RejectCode::KfsVersion
+        | RejectCode::KfsNotAccepted
+        | RejectCode::KfsExpired => 409,
         RejectCode::AmountLimitExceeded | RejectCode::SameIdentity => 403,
         RejectCode::VersionMismatch => 412,
         _ => 422,
@@ -481,55 +559,6 @@ impl From<Unavailable> for Box<Problem> {
     }
 }
 
-/// What the caller can do about a refusal: a pure function, since replays must give the same bytes.
-#[must_use]
-pub fn reject_detail(reject: Reject) -> Cow<'static, str> {
-    use RejectCode as R;
-    let fixed = match reject.code {
-        R::AmountMalformed => "Write the amount as a decimal string such as \"1250.50\": digits and at most one point.",
-        R::AmountZero => "An amount is more than zero.",
-        R::SameAccount => "Name two different accounts.",
-        R::CurrencyMismatch => "Both accounts of a transfer have one currency.",
-        R::AmountScale => {
-            "The amount has more decimals than the currency, or more than 2^63-1 minor units. Nothing is rounded here."
-        }
-        R::ExternalIdExists => "External ids are unique for ever. Look the object up by it, or choose another one.",
-        R::PeriodClosed => "Use an effective date after the closed period, or open the period again.",
-        R::TransferNotFound => "No transfer has this id.",
-        R::TransferNotPending => "It was posted, voided or has expired, or never was pending.",
-        R::TransferNotPosted => "Only a posted transfer that is no reversal can be reversed.",
-        R::AlreadyReversed => "A transfer can be reversed once.",
-        R::AmountExceedsPending => "Post at most the amount that was held.",
-        R::PeriodInvalid => "See GET /v1/periods for what is closed; a period ends before the business date.",
-        R::AmountLimitExceeded => "Nothing was done. Somebody whose key may move more has to do it.",
-        R::ApiKeyNotFound => "No API key has this id.",
-        R::ApiKeyRevoked => "A revoked key stays revoked. Make a new one.",
-        R::LastAdminKey => "Without it nobody could make keys. Make another admin key first.",
-        R::TooManyApiKeys => "Keys are kept for ever, revoked ones too. Rotate keys instead of making new ones.",
-        R::SameIdentity => "Somebody else has to approve it.",
-        R::CustomerNotFound => "No customer has the id that was given.",
-        R::BatchRefused => "Nothing was done. `errors` names the items that were refused.",
-        R::AccountNotFound => match reject.account {
-            None => "No account has the id that was given.",
-            Some(no) => return Cow::Owned(format!("Account {} does not exist.", account_id(no))),
-        },
-        R::AccountClosed => return about(reject, "is closed. Open it before moving money on it."),
-        R::AccountFrozen => return about(reject, "is frozen. Only voids and expiries work on it."),
-        R::InsufficientFunds => return about(reject, "would leave the side that its balance rule allows."),
-        R::BalanceOverflow => return about(reject, "would collect more than 64 bits of minor units."),
-        R::AccountNotEmpty => return about(reject, "has a balance or open holds. Empty it before closing it."),
-        R::VersionMismatch => return about(reject, "is at another version. Read it again."),
-    };
-    Cow::Borrowed(fixed)
-}
-
-fn about(reject: Reject, predicate: &str) -> Cow<'static, str> {
-    Cow::Owned(match reject.account {
-        Some(no) => format!("Account {} {predicate}", account_id(no)),
-        None => format!("The account {predicate}"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -543,7 +572,8 @@ mod tests {
         for code in all_codes() {
             let facts = code.facts();
             assert!(
-                [400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 415, 422, 429, 500, 503].contains(&facts.status),
+                [400, 401, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 422, 426, 429, 500, 503]
+                    .contains(&facts.status),
                 "{code:?}"
             );
             // Two codes of the books have a twin for the case that the path names the object.

@@ -109,14 +109,21 @@ impl<'a> Query<'a> {
     /// The query of the next page: the same, but after `cursor`.
     #[must_use]
     pub fn next_page(&self, path: &str, cursor: &str) -> String {
+        self.next_page_by(path, "starting_after", cursor)
+    }
+
+    /// As [`Query::next_page`], where the parameter that moves on has another name.
+    #[must_use]
+    pub fn next_page_by(&self, path: &str, parameter: &str, cursor: &str) -> String {
         let mut url = format!("{path}?");
-        for (name, value) in self.pairs.iter().filter(|(name, _)| name != "starting_after") {
+        for (name, value) in self.pairs.iter().filter(|(name, _)| name != parameter) {
             url.push_str(&percent_encode(name));
             url.push('=');
             url.push_str(&percent_encode(value));
             url.push('&');
         }
-        url.push_str("starting_after=");
+        url.push_str(parameter);
+        url.push('=');
         url.push_str(cursor);
         url
     }

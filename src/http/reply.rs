@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    LINK, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
@@ -11,6 +12,7 @@ use crate::domain::ids::{IdKind, Seq, write_id};
 use crate::engine::readers::Place;
 use crate::engine::view::Stages;
 
+use super::accept::upgrade::Upgrade;
 use super::body::Payload;
 use super::compress::Coding;
 use super::gateway::limit::Standing;
@@ -42,6 +44,8 @@ pub struct Reply {
     pub replayed: bool,
     /// `ETag`, with its quotes.
     pub etag: Option<String>,
+    /// `Content-Disposition`: whether it is shown at once, and the name of its file, visible ASCII without quotes.
+    pub file: Option<(bool, String)>,
     /// `Location` of what was created.
     pub location: Option<String>,
     /// `Link` to the next page, the address only.
@@ -66,6 +70,21 @@ pub struct Reply {
     pub stages: Option<Stages>,
     /// Where a long answer is made; kept until it is compressed.
     pub place: Option<Place>,
+    /// `Upgrade`: what it could become.
+    pub upgrade: Option<&'static str>,
+    /// What the connection becomes.
+    pub switch: Option<Box<Switch>>,
+}
+
+/// A handshake that was accepted.
+#[derive(Debug)]
+pub struct Switch {
+    /// `Sec-WebSocket-Accept`.
+    pub accept: String,
+    /// `Sec-WebSocket-Protocol`, where the client named ours.
+    pub subprotocol: Option<&'static str>,
+    /// What goes on then.
+    pub upgrade: Upgrade,
 }
 
 impl Reply {
@@ -85,6 +104,7 @@ impl Reply {
             as_of: None,
             replayed: false,
             etag: None,
+            file: None,
             location: None,
             next: None,
             allow: None,
@@ -97,7 +117,19 @@ impl Reply {
             length: None,
             stages: None,
             place: None,
+            upgrade: None,
+            switch: None,
         }
+    }
+
+    /// The connection becomes a WebSocket.
+    #[must_use]
+    pub fn switching(switch: Switch) -> Reply {
+        let mut reply = Reply::json(StatusCode::SWITCHING_PROTOCOLS, Vec::new());
+        reply.content_type = None;
+        reply.body = Payload::Whole(None);
+        reply.switch = Some(Box::new(switch));
+        reply
     }
 
     /// What a path can do, for `OPTIONS`.
@@ -118,7 +150,7 @@ impl Reply {
                 self.body = Payload::Whole(None);
             }
             // A stream that has ended, since its length is as unknown as before.
-            Payload::Parts(_) => self.body = Payload::Parts(tokio::sync::mpsc::channel(1).1),
+            Payload::Parts(_) | Payload::Events(_) => self.body = Payload::Parts(tokio::sync::mpsc::channel(1).1),
         }
     }
 
@@ -141,6 +173,7 @@ impl Reply {
         let facts = problem.code.facts();
         let status = StatusCode::from_u16(facts.status).expect("the table of problems holds HTTP statuses");
         let mut reply = Reply::of(status, PROBLEM, problem.render(instance, request).into());
+        reply.upgrade = (status == StatusCode::UPGRADE_REQUIRED).then_some("websocket");
         reply.as_of = problem.as_of;
         reply.replayed = problem.replayed;
         reply.allow.clone_from(&problem.allow);
@@ -177,6 +210,10 @@ impl Reply {
                 insert(headers, name, value.into_bytes());
             }
         }
+        if let Some((is_shown, name)) = self.file {
+            let how = if is_shown { "inline" } else { "attachment" };
+            insert(headers, CONTENT_DISPOSITION, format!("{how}; filename=\"{name}\"").into_bytes());
+        }
         if let Some(next) = self.next {
             insert(headers, LINK, format!("<{next}>; rel=\"next\"").into_bytes());
         }
@@ -208,8 +245,29 @@ impl Reply {
         if let Some(vary) = vary {
             headers.insert(VARY, HeaderValue::from_static(vary));
         }
+        if self.upgrade.is_some() || self.switch.is_some() {
+            offer_or_switch(&mut response, self.upgrade, self.switch);
+        }
         timing.mark(Stage::Render);
         response
+    }
+}
+
+/// What the connection could become, or becomes.
+fn offer_or_switch(response: &mut Response<Payload>, offer: Option<&'static str>, switch: Option<Box<Switch>>) {
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(offer.unwrap_or("websocket")));
+    if offer == Some("websocket") {
+        // RFC 6455, 4.4: which version would do.
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    if let Some(switch) = switch {
+        insert(headers, SEC_WEBSOCKET_ACCEPT, switch.accept.into_bytes());
+        if let Some(subprotocol) = switch.subprotocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+        }
+        response.extensions_mut().insert(switch.upgrade);
     }
 }
 

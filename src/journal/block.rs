@@ -382,6 +382,19 @@ impl Block {
         }
     }
 
+    /// The entries from this seq on, each with the head of its run; ends early where the bytes make no sense.
+    pub fn entries_from(&self, from: Seq) -> impl Iterator<Item = (Seq, RunHead, Entry)> + '_ {
+        let from = from.max(self.first_seq);
+        let begin = self.place_of((from.0 - self.first_seq.0) as usize);
+        let runs = (begin..self.runs).map_while(|place| self.run(place));
+        runs.flat_map(move |run| {
+            let mut cursor = Cursor::new(self.body(), run.offset);
+            (run.seq.0..=run.last_seq.0)
+                .map_while(move |seq| take_entry(&mut cursor, Seq(seq)).map(|entry| (Seq(seq), run.head, entry)))
+        })
+        .filter(move |(seq, ..)| *seq >= from)
+    }
+
     /// Trailer of the record with this first seq, when it ends in this block.
     #[must_use]
     pub fn trailer_of(&self, record: Seq) -> Option<Trailer<'_>> {

@@ -11,6 +11,9 @@ mod varint;
 
 mod access;
 mod lending;
+mod loans;
+mod sweeps;
+mod terms;
 
 mod record;
 
@@ -29,6 +32,7 @@ mod open;
 mod writer;
 
 mod maintenance;
+mod objects;
 
 mod reader;
 
@@ -39,6 +43,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 pub use appender::Appender;
 pub use block::{BLOCK_BYTES_MAX, Block, Run};
+pub use loans::{pack_loan_events, unpack_loan_events};
 pub use maintenance::Maintenance;
 pub use manifest::{MANIFEST_NAME, SealedSegment};
 pub use open::{Opened, open};

@@ -17,6 +17,9 @@
 
 use super::access;
 use super::lending;
+use super::loans;
+use super::objects;
+use super::sweeps;
 use super::varint::{Cursor, ROOM_BYTES, Sink, keep, width};
 use crate::domain::account::{AccountType, BalanceRule, Status};
 use crate::domain::entry::{
@@ -96,6 +99,14 @@ const KIND_API_KEY_MADE: u16 = 7;
 const KIND_API_KEY_CHANGED: u16 = 8;
 const KIND_ACCESS_REFUSED: u16 = 9;
 const KIND_CUSTOMER_SAVED: u16 = 10;
+const KIND_PRODUCT_SAVED: u16 = 11;
+const KIND_LOAN_POSTED: u16 = 12;
+const KIND_DAY_CLOSED: u16 = 13;
+const KIND_LOANS_SWEPT: u16 = 14;
+const KIND_DAY_ENDED: u16 = 15;
+const KIND_MONTH_ENDED: u16 = 16;
+const KIND_OBJECT_SAVED: u16 = 20;
+const KIND_JOB_BORN: u16 = 21;
 
 /// Bits of a run head's first byte.
 pub(super) const RUN_FIRST: u8 = 1;
@@ -115,10 +126,7 @@ pub(super) fn put_entry(sink: &mut Sink, seq: Seq, entry: &Entry) {
         Entry::Transfer(transfer) => put_transfer(sink, seq, transfer),
         Entry::AccountOpened(opened) => {
             other(sink, KIND_ACCOUNT_OPENED);
-            sink.put_varint(u64::from(opened.account.0));
-            sink.put(&[opened.currency.0, opened.account_type as u8, opened.balance_rule as u8]);
-            sink.put_varint(u64::from(opened.code));
-            put_account_cold(sink, &opened.cold);
+            put_account_opened(sink, opened);
         }
         Entry::AccountChanged(changed) => {
             other(sink, KIND_ACCOUNT_CHANGED);
@@ -156,10 +164,51 @@ pub(super) fn put_entry(sink: &mut Sink, seq: Seq, entry: &Entry) {
             other(sink, KIND_ACCESS_REFUSED);
             access::put_refusal(sink, refused);
         }
+        Entry::ObjectSaved(saved) => {
+            other(sink, KIND_OBJECT_SAVED);
+            objects::put_object(sink, seq, saved);
+        }
+        Entry::JobBorn(born) => {
+            other(sink, KIND_JOB_BORN);
+            objects::put_job(sink, born);
+        }
+        lending => put_lending(sink, seq, lending),
+    }
+}
+
+/// Appends an entry about lending; there are no others left.
+fn put_lending(sink: &mut Sink, seq: Seq, entry: &Entry) {
+    let other = |sink: &mut Sink, kind: u16| sink.put_u16((OP_OTHER << 13) | kind);
+    match entry {
         Entry::CustomerSaved(saved) => {
             other(sink, KIND_CUSTOMER_SAVED);
             lending::put_customer(sink, saved, distance(seq, saved.previous));
         }
+        Entry::ProductSaved(saved) => {
+            other(sink, KIND_PRODUCT_SAVED);
+            loans::put_product(sink, saved, distance(seq, saved.previous));
+        }
+        Entry::LoanPosted(posted) => {
+            other(sink, KIND_LOAN_POSTED);
+            loans::put_loan(sink, posted, seq, distance(seq, posted.previous));
+        }
+        Entry::DayClosed(closed) => {
+            other(sink, KIND_DAY_CLOSED);
+            sweeps::put_day_closed(sink, closed);
+        }
+        Entry::LoansSwept(swept) => {
+            other(sink, KIND_LOANS_SWEPT);
+            sweeps::put_swept(sink, swept);
+        }
+        Entry::DayEnded(ended) => {
+            other(sink, KIND_DAY_ENDED);
+            sweeps::put_day_ended(sink, ended);
+        }
+        Entry::MonthEnded(ended) => {
+            other(sink, KIND_MONTH_ENDED);
+            sweeps::put_month_ended(sink, ended);
+        }
+        _ => unreachable!("all other entries are put by the caller"),
     }
 }
 
@@ -263,6 +312,13 @@ pub(super) fn put_metadata(sink: &mut Sink, metadata: &Metadata) {
         sink.put_text(key);
         sink.put_text(value);
     }
+}
+
+fn put_account_opened(sink: &mut Sink, opened: &AccountOpened) {
+    sink.put_varint(u64::from(opened.account.0));
+    sink.put(&[opened.currency.0, opened.account_type as u8, opened.balance_rule as u8]);
+    sink.put_varint(u64::from(opened.code));
+    put_account_cold(sink, &opened.cold);
 }
 
 fn put_account_cold(sink: &mut Sink, cold: &AccountCold) {
@@ -422,6 +478,16 @@ fn take_other(cursor: &mut Cursor<'_>, seq: Seq, kind: u16) -> Option<Entry> {
         KIND_CUSTOMER_SAVED => {
             Entry::CustomerSaved(Box::new(lending::take_customer(cursor, |back| at_distance(seq, back))?))
         }
+        KIND_PRODUCT_SAVED => {
+            Entry::ProductSaved(Box::new(loans::take_product(cursor, |back| at_distance(seq, back))?))
+        }
+        KIND_LOAN_POSTED => Entry::LoanPosted(Box::new(loans::take_loan(cursor, seq, |back| at_distance(seq, back))?)),
+        KIND_DAY_CLOSED => Entry::DayClosed(Box::new(sweeps::take_day_closed(cursor)?)),
+        KIND_LOANS_SWEPT => Entry::LoansSwept(Box::new(sweeps::take_swept(cursor)?)),
+        KIND_DAY_ENDED => Entry::DayEnded(Box::new(sweeps::take_day_ended(cursor)?)),
+        KIND_MONTH_ENDED => Entry::MonthEnded(Box::new(sweeps::take_month_ended(cursor)?)),
+        KIND_OBJECT_SAVED => Entry::ObjectSaved(Box::new(objects::take_object(cursor, seq)?)),
+        KIND_JOB_BORN => Entry::JobBorn(Box::new(objects::take_job(cursor)?)),
         _ => return None,
     })
 }
@@ -510,17 +576,18 @@ pub(super) fn take_trailer<'a>(cursor: &mut Cursor<'a>) -> Option<Trailer<'a>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::domain::access::{AccessRefused, ApiKeyChanged, ApiKeyMade, KeyChange, KeyLimits, KeyTerms, Role};
+    use crate::domain::objects::{Collection, JobBorn, ObjectSaved};
     use proptest::prelude::*;
 
-    fn text(max: usize) -> impl Strategy<Value = Option<Box<str>>> {
+    pub(in crate::journal) fn text(max: usize) -> impl Strategy<Value = Option<Box<str>>> {
         proptest::option::of(proptest::collection::vec(any::<char>(), 0..max))
             .prop_map(|chars| chars.map(|chars| chars.into_iter().collect::<String>().into()))
     }
 
-    fn metadata() -> impl Strategy<Value = Metadata> {
+    pub(in crate::journal) fn metadata() -> impl Strategy<Value = Metadata> {
         proptest::collection::vec((text(5), text(20)), 0..4)
             .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.unwrap_or_default(), v.unwrap_or_default())).collect())
     }
@@ -536,9 +603,9 @@ mod tests {
         (0u32..64, any::<u64>()).prop_map(move |(shift, value)| (value >> shift) % max)
     }
 
-    const SEQ: Seq = Seq(SEQ_MAX - 1);
+    pub(in crate::journal) const SEQ: Seq = Seq(SEQ_MAX - 1);
 
-    fn earlier() -> impl Strategy<Value = Seq> {
+    pub(in crate::journal) fn earlier() -> impl Strategy<Value = Seq> {
         sized(SEQ.0).prop_map(|back| Seq(SEQ.0 - 1 - back % (SEQ.0 - 1)))
     }
 
@@ -613,7 +680,26 @@ mod tests {
             1 => Just(Entry::ClockAccepted),
             1 => Just(Entry::Refused),
             2 => access_entry(),
+            3 => loans::tests::entry(),
+            1 => object_entry(),
         ]
+    }
+
+    fn object_entry() -> impl Strategy<Value = Entry> {
+        let body = || proptest::collection::vec(any::<u8>(), 0..60).prop_map(Vec::into_boxed_slice);
+        let numbers = (1u32..9, 1u32..9, 0u64..SEQ.0, any::<i64>(), any::<u64>());
+        let saved = (0u8..3, numbers, body()).prop_map(|(collection, (number, version, previous, at, by), body)| {
+            let collection = Collection::from_number(collection).unwrap();
+            let (previous, created_at) = (Seq(previous), Moment(at));
+            Entry::ObjectSaved(Box::new(ObjectSaved { collection, number, version, previous, created_at, by, body }))
+        });
+        let born = (text(9), body(), 0u8..10, any::<Option<i64>>(), any::<u64>()).prop_map(
+            |(kind, args, priority, run_at, by)| {
+                let (kind, run_at) = (kind.unwrap_or_default(), run_at.map(Moment));
+                Entry::JobBorn(Box::new(JobBorn { kind, args, priority, run_at, by }))
+            },
+        );
+        prop_oneof![saved, born]
     }
 
     fn access_entry() -> impl Strategy<Value = Entry> {

@@ -1,6 +1,6 @@
 //! What verify compares the journal with: copies of what the store or memory says.
 //!
-//! Promise: memory that this takes grows with accounts, open holds and ledger lines, and with one
+//! Promise: memory that this takes grows with accounts, loans, open holds and ledger lines, and with one
 //! number for 65,536 seqs; rows that grow with history (fates, keys) are added up or read by segment.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,10 +14,16 @@ use crate::domain::time::Day;
 use crate::domain::transfer::Hold;
 use crate::engine::Core;
 use crate::engine::keyring::Keyring;
+use crate::engine::loans::query::{read_lending, read_row};
+use crate::engine::objects::{Object, ObjectBook};
 use crate::store::{KeyKind, Store, StoreError};
 
 use super::fold::{DayLines, FoldedHold};
+use super::loans::{SaidDays, SaidLoans, said};
 use super::tally::{FateFact, Tally};
+
+/// Loans that are copied from memory under one lock: a tenth of a millisecond.
+const LOANS_AT_ONCE: u32 = 1_000;
 
 /// Rows to compare the fold with.
 #[derive(Debug)]
@@ -30,8 +36,12 @@ pub struct Expected<'a> {
     pub(super) chart: Vec<GlKey>,
     /// By number.
     pub(super) keys: Vec<ApiKey>,
+    /// What operators have set up.
+    pub(super) objects: Vec<Object>,
     /// By number.
     pub(super) customers: Vec<CustomerRow>,
+    /// Loans, products and days of lending.
+    pub(super) loans: SaidLoans,
     /// Everything up to here is in what follows.
     pub(super) as_of: Seq,
     /// Posted totals as of `as_of` exactly.
@@ -62,7 +72,9 @@ impl<'a> Expected<'a> {
             accounts: Vec::new(),
             chart: Vec::new(),
             keys: Vec::new(),
+            objects: Vec::new(),
             customers: Vec::new(),
+            loans: SaidLoans::default(),
             as_of: Seq::NONE,
             day_lines: BTreeMap::new(),
             holds: HashMap::new(),
@@ -87,6 +99,15 @@ impl<'a> Expected<'a> {
         store.load_customers(&mut |rows| expected.customers.extend(rows))?;
         expected.keys =
             Keyring::read_rows(&meta.api_keys).ok_or_else(|| not_understood("an API key in it is not understood"))?;
+        expected.objects =
+            ObjectBook::read_rows(&meta.objects).ok_or_else(|| not_understood("an object in it is not understood"))?;
+        let (products, days) =
+            read_lending(&meta.lending).ok_or_else(|| not_understood("lending in it is not understood"))?;
+        expected.loans.days = Some(SaidDays::of(meta.checkpoint_seq, &days, &products, false));
+        store.load_loans(&mut |row| {
+            expected.loans.rows.push(said(read_row(row)?));
+            Some(())
+        })?;
         expected.as_of = meta.checkpoint_seq;
         expected.calendar = Some((meta.business_date, meta.closed_through));
         let mut unknown = None;
@@ -114,6 +135,7 @@ impl<'a> Expected<'a> {
     pub fn from_memory(core: &'a Core) -> Result<Expected<'a>, StoreError> {
         let mut expected = Expected::empty("memory", core.store());
         expected.keys.extend(core.keyring().all().iter().map(|key| (***key).clone()));
+        expected.objects = core.objects().everything();
         let ledger = core.copy_gl();
         expected.as_of = ledger.as_of;
         for ((day, key), totals) in ledger.totals {
@@ -135,6 +157,15 @@ impl<'a> Expected<'a> {
         expected.accounts.extend((0..core.status().accounts).map_while(|no| core.account_row(AccountNo(no as u32))));
         expected.chart = core.chart_keys();
         expected.customers = core.lending().copy_customers(0, usize::MAX);
+        let (as_of, days, products) = core.copy_days();
+        expected.loans.days = Some(SaidDays::of(as_of, &days, &products, true));
+        loop {
+            let rows = core.copy_loans(expected.loans.rows.len() as u32, LOANS_AT_ONCE);
+            if rows.is_empty() {
+                break;
+            }
+            expected.loans.rows.extend(rows.into_iter().map(said));
+        }
         Ok(expected)
     }
 

@@ -12,6 +12,7 @@ use crate::domain::entry::{Entry, TransferEntry, TransferOp};
 use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::lending::customer::CustomerSaved;
 use crate::domain::money::Currency;
+use crate::domain::objects::{Collection, ObjectSaved};
 use crate::domain::time::Day;
 
 /// What the fold knows of an account.
@@ -81,6 +82,7 @@ pub struct Fold {
     date: u16,
     closed_through: Option<Day>,
     keys: Vec<FoldedKey>,
+    objects: BTreeMap<(Collection, u32), FoldedObject>,
     customers: Vec<FoldedCustomer>,
     /// Entries seen.
     pub entries: u64,
@@ -95,6 +97,17 @@ pub struct FoldedKey {
     pub is_revoked: bool,
     /// Newest entry about it.
     pub last_seq: u64,
+}
+
+/// What the fold knows of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldedObject {
+    /// Changes, counted from 1.
+    pub version: u32,
+    /// Newest entry about it.
+    pub last_seq: u64,
+    /// Hash of its body.
+    pub body: [u8; 32],
 }
 
 /// What the fold knows of a customer.
@@ -187,6 +200,7 @@ impl Fold {
                 Ok([None, None])
             }
             Entry::CustomerSaved(saved) => self.customer(seq.0, saved).map(|()| [None, None]),
+            Entry::ObjectSaved(saved) => self.object(seq.0, saved).map(|()| [None, None]),
             Entry::PeriodClosed { through } => {
                 self.closed_through = Some(*through);
                 Ok([None, None])
@@ -200,6 +214,22 @@ impl Fold {
             }
             _ => Ok([None, None]),
         }
+    }
+
+    /// An object's versions follow one another, each made of the one before.
+    fn object(&mut self, seq: u64, saved: &ObjectSaved) -> Result<(), String> {
+        let place = (saved.collection, saved.number);
+        let before = self.objects.get(&place);
+        let (version, last) = before.map_or((0, 0), |before| (before.version, before.last_seq));
+        let is_first_ever = |(collection, number): (Collection, u32)| {
+            number == 1 || self.objects.contains_key(&(collection, number - 1))
+        };
+        if saved.version != version + 1 || saved.previous.0 != last || saved.number == 0 || !is_first_ever(place) {
+            return Err(format!("makes version {} of object {place:?}, which is at {version}", saved.version));
+        }
+        let body = *blake3::hash(&saved.body).as_bytes();
+        self.objects.insert(place, FoldedObject { version: saved.version, last_seq: seq, body });
+        Ok(())
     }
 
     fn customer(&mut self, seq: u64, saved: &CustomerSaved) -> Result<(), String> {
@@ -318,6 +348,12 @@ impl Fold {
         &self.keys
     }
 
+    /// All objects.
+    #[must_use]
+    pub fn objects(&self) -> &BTreeMap<(Collection, u32), FoldedObject> {
+        &self.objects
+    }
+
     /// All customers, by number.
     #[must_use]
     pub fn customers(&self) -> &[FoldedCustomer] {
@@ -364,6 +400,20 @@ impl Fold {
             add(all.entry((Day(day), self.lines[line as usize])).or_default(), sums);
         }
         all
+    }
+
+    /// Posted sums by line of what is effective up to a day, ascending; lines without any are left out.
+    #[must_use]
+    pub fn lines_through(&self, day: Day) -> Vec<(Line, [i128; 2])> {
+        let mut all: BTreeMap<Line, [i128; 2]> = BTreeMap::new();
+        let today = (0u32..).zip(&self.today).map(|(line, sums)| ((self.date, line), *sums));
+        let others = self.other_days.iter().map(|(place, sums)| (*place, *sums));
+        for ((of, line), sums) in today.chain(others) {
+            if of <= day.0 && sums != [0; 2] {
+                add(all.entry(self.lines[line as usize]).or_default(), sums);
+            }
+        }
+        all.into_iter().collect()
     }
 
     /// Checks what must hold between two records: Σ = 0 per currency, and each line of the general

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::domain::entry::Entry;
 use crate::domain::ids::Seq;
+use crate::domain::lending::loan::events::{LoanEvent, Mode};
 use crate::journal::SegmentInfo;
 use crate::store::KeyKind;
 
@@ -107,12 +108,38 @@ impl<'a> KeyTables<'a> {
             Entry::CustomerSaved(saved) if saved.version == 1 => {
                 (b"customer", saved.facts.external_id.as_deref(), u64::from(saved.number))
             }
-            _ => return,
+            _ => return self.lending(seq, entry),
         };
-        if let Some(text) = text
-            && self.is_inside(seq)
-        {
-            self.external.push(Row { hash: external_hash(*kind, text), seq: seq.0, number });
+        if let Some(text) = text {
+            self.external_id(seq, *kind, text, number);
+        }
+    }
+
+    /// The same of what lending has. A product keeps its external id, too.
+    fn lending(&mut self, seq: Seq, entry: &Entry) {
+        match entry {
+            Entry::ProductSaved(saved) if saved.version == 1 => {
+                if let Some(text) = saved.facts.external_id.as_deref() {
+                    self.external_id(seq, *b"product:", text, u64::from(saved.number));
+                }
+            }
+            Entry::LoanPosted(posted) => {
+                let own = posted.application.as_ref().and_then(|application| application.external_id.as_deref());
+                if let Some(text) = own {
+                    self.external_id(seq, *b"loan:   ", text, u64::from(posted.loan));
+                }
+                let reference = posted.texts.as_ref().and_then(|texts| texts.reference.as_deref());
+                if let Some((reference, rail)) = reference.zip(rail_of(&posted.event)) {
+                    self.external_id(seq, *b"payment:", &format!("{rail}:{reference}"), seq.0);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn external_id(&mut self, seq: Seq, kind: [u8; 8], text: &str, number: u64) {
+        if self.is_inside(seq) {
+            self.external.push(Row { hash: external_hash(kind, text), seq: seq.0, number });
         }
     }
 
@@ -212,6 +239,29 @@ fn name(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::Idempotency => "idempotency key",
         KeyKind::External => "external id",
+    }
+}
+
+/// The number of the rail that money came or went by; none for what moves no money of a rail.
+fn rail_of(event: &LoanEvent) -> Option<u8> {
+    match event {
+        LoanEvent::Disbursed { mode, .. }
+        | LoanEvent::Received { mode, .. }
+        | LoanEvent::Prepaid { mode, .. }
+        | LoanEvent::Recovered { mode, .. }
+        | LoanEvent::Refunded { mode, .. }
+        | LoanEvent::Foreclosed { mode, .. }
+        | LoanEvent::Settled { mode, .. }
+        | LoanEvent::Cancelled { mode, .. } => Some(match mode {
+            Mode::Cash => 0,
+            Mode::Upi => 1,
+            Mode::Imps => 2,
+            Mode::Neft => 3,
+            Mode::Rtgs => 4,
+            Mode::Nach => 5,
+            Mode::Cheque => 6,
+        }),
+        _ => None,
     }
 }
 

@@ -6,8 +6,10 @@
 //! 4. Where it passes the seq of the checkpoint (or of the copy of memory), so must the totals of each day of
 //!    the general ledger, the open holds, the fates of transfers and the calendar. Holds and fates may be
 //!    newer than that: those must be met in the journal later on.
-//! 5. At the end of each sealed segment its key tables must have its keys and no others.
-//! 6. At the end: Σ = 0 per currency, general ledger = accounts, every row was met.
+//! 5. The same of loans: where the fold passes a row's newest event, the row must say what that gives; of days,
+//!    where it passes the seq that they are as of.
+//! 6. At the end of each sealed segment its key tables must have its keys and no others.
+//! 7. At the end: Σ = 0 per currency, general ledger = accounts, control accounts = loans, every row was met.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -15,16 +17,20 @@ use std::ops::ControlFlow;
 use crate::domain::access::ApiKey;
 use crate::domain::account::Account;
 use crate::domain::entry::{Entry, TransferEntry, TransferOp};
-use crate::domain::ids::{AccountNo, IdKind, Seq, account_id, format_id};
+use crate::domain::ids::{AccountNo, IdKind, Moment, Seq, account_id, format_id};
 use crate::journal::{Item, Journal, JournalError, Visitor};
 
 pub use super::expected::Expected;
-use super::fold::{Fold, FoldedCustomer, FoldedFacts, FoldedKey, line_name};
+use super::fold::{Fold, FoldedCustomer, FoldedFacts, FoldedKey, FoldedObject, line_name};
 use super::key_tables::KeyTables;
+use super::loans::{At, LoanFold};
 use super::tally::{FateFact, Tally, fate_of};
 
 /// Problems listed in a report; the count goes on.
 const PROBLEMS_MAX: usize = 20;
+
+/// No entry has this seq.
+const NEVER: Seq = Seq(u64::MAX);
 
 /// Entries between two reports of progress.
 const PROGRESS_ENTRIES: u64 = 100_000;
@@ -71,7 +77,12 @@ impl VerifyReport {
 pub fn verify(journal: &Journal, expected: &Expected<'_>, progress: &mut dyn FnMut(Seq)) -> VerifyReport {
     let started = std::time::Instant::now();
     let mut walk = Walk {
+        journal,
         fold: Fold::default(),
+        lending: LoanFold::default(),
+        loans_met: vec![false; expected.loans.rows.len()],
+        days_at: expected.loans.days.as_ref().map_or(NEVER, |days| days.as_of),
+        moment: Moment(0),
         report: VerifyReport::default(),
         expected,
         progress,
@@ -121,6 +132,15 @@ pub fn verify(journal: &Journal, expected: &Expected<'_>, progress: &mut dyn FnM
     report
 }
 
+/// An earlier entry, which the walk has passed and found to be right.
+fn read_entry(journal: &Journal, seq: Seq) -> Result<Entry, String> {
+    let unread = |error: JournalError| format!("seq={seq} cannot be read again: {}", chain_text(&error));
+    let block = journal.locate(seq).map_err(unread)?;
+    let block = block.map(|first| journal.load(first)).transpose().map_err(unread)?;
+    let found = block.and_then(|block| block.entry(seq));
+    found.map(|(_, entry)| entry).ok_or_else(|| format!("seq={seq} cannot be found again"))
+}
+
 fn chain_text(error: &JournalError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -132,7 +152,15 @@ fn chain_text(error: &JournalError) -> String {
 }
 
 struct Walk<'a> {
+    journal: &'a Journal,
     fold: Fold,
+    lending: LoanFold,
+    /// Rows of loans that were compared.
+    loans_met: Vec<bool>,
+    /// The expected days are as of this seq; [`NEVER`] where they were compared.
+    days_at: Seq,
+    /// Of the current record.
+    moment: Moment,
     report: VerifyReport,
     expected: &'a Expected<'a>,
     progress: &'a mut dyn FnMut(Seq),
@@ -192,14 +220,24 @@ impl Walk<'_> {
                 if !self.is_ground_met && first_seq > self.expected.as_of {
                     self.compare_ground();
                 }
+                if first_seq > self.days_at {
+                    self.compare_days();
+                }
                 self.keys.record(first_seq);
-                self.record = first_seq;
+                (self.record, self.moment) = (first_seq, moment);
+                if date != self.fold.date() {
+                    self.lending.turn();
+                }
                 (first_seq, self.fold.record(moment, date))
             }
             Item::Entry { seq, entry } => (seq, self.entry(seq, entry)),
             Item::End { last_seq, trailer } => {
                 if let Some(key) = &trailer.key {
                     self.keys.key(self.record, key.hash);
+                }
+                if self.lending.is_open() {
+                    self.lending.end(last_seq, &self.fold);
+                    self.name_lending();
                 }
                 (last_seq, Ok(()))
             }
@@ -219,15 +257,55 @@ impl Walk<'_> {
         let touched = self.fold.entry(seq, entry)?;
         touched.into_iter().flatten().for_each(|no| self.compare(seq, no));
         self.keys.entry(seq, entry);
-        if let Entry::Transfer(transfer) = entry
-            && transfer.op != TransferOp::Posted
-        {
-            self.fate(seq, transfer);
+        if let Entry::Transfer(transfer) = entry {
+            if transfer.op != TransferOp::Posted {
+                self.fate(seq, transfer);
+            }
+            if self.lending.is_in_record() {
+                self.lending.leg(seq, transfer, self.fold.date());
+            }
+        } else {
+            self.lend(seq, entry)?;
         }
         if self.fold.entries.is_multiple_of(PROGRESS_ENTRIES) {
             (self.progress)(seq);
         }
         Ok(())
+    }
+
+    /// An entry that is no transfer: it may be of lending.
+    fn lend(&mut self, seq: Seq, entry: &Entry) -> Result<(), String> {
+        let journal = self.journal;
+        let read = |seq| read_entry(journal, seq);
+        let at = At { seq, moment: self.moment, date: self.fold.date(), books: &self.fold, read: &read };
+        self.lending.entry(&at, entry)?;
+        let Entry::LoanPosted(posted) = entry else { return Ok(()) };
+        let Some(wrong) = self.expected.loans.differences(&self.lending, posted.loan) else { return Ok(()) };
+        self.loans_met[posted.loan as usize - 1] = true;
+        if !wrong.is_empty() {
+            let (id, source) = (format_id(IdKind::Loan, u64::from(posted.loan)), self.expected.source);
+            let what = format!("{id} as of seq={seq}: {source} does not say what the journal does of its");
+            self.report.problem(Some(seq), format!("{what} {}", wrong.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// What the fold of lending has found since it was asked last.
+    fn name_lending(&mut self) {
+        for (seq, what) in self.lending.problems.drain(..) {
+            self.report.problem(Some(seq), what);
+        }
+    }
+
+    /// The fold stands where the expected days do.
+    fn compare_days(&mut self) {
+        self.days_at = NEVER;
+        let Some(said) = &self.expected.loans.days else { return };
+        self.report.compared += 1;
+        for what in said.differences(&self.lending) {
+            let (at, source) = (said.as_of, self.expected.source);
+            self.report.problem(Some(at), format!("lending as of seq={at}, {source} against the journal: {what}"));
+        }
     }
 
     /// The fold has just passed `seq`: a row that carries it must say the same.
@@ -347,6 +425,22 @@ impl Walk<'_> {
         }
     }
 
+    /// As with keys.
+    fn compare_objects(&mut self) {
+        let source = self.expected.source;
+        for object in &self.expected.objects {
+            let place = (object.saved.collection, object.saved.number);
+            let folded = self.fold.objects().get(&place);
+            let body = *blake3::hash(&object.saved.body).as_bytes();
+            let said = FoldedObject { version: object.saved.version, last_seq: object.last_seq.0, body };
+            let is_newer = folded.is_some_and(|folded| folded.last_seq > object.last_seq.0);
+            if !is_newer && folded != Some(&said) {
+                let what = format!("object {place:?}: {source} does not say what the journal does");
+                self.report.problem(Some(object.last_seq), what);
+            }
+        }
+    }
+
     /// As with keys: those that have not changed since they were stored must be what the journal says.
     fn compare_customers(&mut self) {
         let source = self.expected.source;
@@ -372,6 +466,12 @@ impl Walk<'_> {
         } else if !self.is_ground_met {
             self.compare_ground();
         }
+        if self.days_at <= self.last {
+            self.compare_days();
+        }
+        for (seq, what) in expected.loans.rest(&self.lending, &self.loans_met, expected.as_of) {
+            self.report.problem(Some(seq), format!("{source}: {what}"));
+        }
         let open = self.fold.holds();
         let mut lacking: Vec<u64> = self.holds_absent.iter().filter(|seq| open.contains_key(seq)).copied().collect();
         lacking.sort_unstable();
@@ -396,11 +496,15 @@ impl Walk<'_> {
     fn finish(&mut self) {
         self.report.entries = self.fold.entries;
         self.report.accounts = self.fold.accounts().len() as u64;
+        self.name_lending();
         if !self.is_cut {
             if let Err(what) = self.fold.check_sums() {
                 self.report.problem(Some(self.last), what);
             }
+            self.lending.finish(self.last, &self.fold);
+            self.name_lending();
             self.compare_api_keys();
+            self.compare_objects();
             self.compare_customers();
             self.compare_rest();
             self.keys.finish();
@@ -409,7 +513,8 @@ impl Walk<'_> {
             }
             self.report.problem_count += self.keys.more_problems;
         }
-        self.report.compared += self.accounts_met + self.keys.compared;
+        let loans_met = self.loans_met.iter().filter(|met| **met).count() as u64;
+        self.report.compared += self.accounts_met + loans_met + self.keys.compared;
         self.report.ok = self.report.problem_count == 0;
     }
 }

@@ -5,7 +5,7 @@
 
 use redb::{ReadableDatabase, ReadableTable};
 
-use super::chain::{guarded, is_linked};
+use super::chain::{guarded, is_linked, key_around};
 use super::row::{check_value, corrupt};
 use super::tables::{LINKS, TABLES, Table};
 use super::{Store, StoreError};
@@ -51,6 +51,9 @@ fn check_dense(table: Table, entries: &Rows) -> Result<u64, StoreError> {
     Ok(count)
 }
 
+/// A key that no row has, above all that there are.
+const ABSENT: u128 = 1 << 112;
+
 /// Links in order say: head → first key → … → end; each must be the next row's.
 fn check_chained(table: Table, entries: &Rows, all_links: &Rows) -> Result<u64, StoreError> {
     let head = u128::from(table.tag) << 120;
@@ -77,6 +80,13 @@ fn check_chained(table: Table, entries: &Rows, all_links: &Rows) -> Result<u64, 
         }
         if entries.get(key)?.is_none() || !is_linked(all_links, table, key)? {
             return Err(corrupt(table, key, "the row is not found by its key"));
+        }
+        // A damaged branch may lead only those astray who look for what is not there, between this row and the next.
+        let next_key = (expected & ((1 << 120) - 1)).checked_sub(1).filter(|_| expected != u128::MAX);
+        for absent in [key + 1, next_key.unwrap_or(ABSENT) - 1] {
+            if absent > key {
+                key_around(all_links, table, absent)?;
+            }
         }
         count += 1;
     }

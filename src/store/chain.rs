@@ -257,6 +257,18 @@ fn link_around(links: &impl ReadableTable<u128, &'static [u8]>, table: Table, bo
     Ok(link)
 }
 
+/// The key at or below a bound, by the way of every look-up.
+///
+/// # Errors
+/// `Corrupt` where a damaged page leads astray, or the disk's.
+pub(super) fn key_around(
+    links: &impl ReadableTable<u128, &'static [u8]>,
+    table: Table,
+    bound: u128,
+) -> Result<Option<u128>, StoreError> {
+    Ok(link_around(links, table, bound)?.key())
+}
+
 /// Whether the search for a key's link finds it.
 pub(super) fn is_linked(
     links: &impl ReadableTable<u128, &'static [u8]>,

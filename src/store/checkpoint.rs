@@ -7,13 +7,15 @@
 use std::collections::BTreeMap;
 
 use super::chain::Writer;
+use super::load::loan_events_key;
 use super::packed::{DayRow, HoldRow, Packed, ResolutionRow, decode_chunk, encode_chunk};
 use super::row::{
     ACCOUNT_BYTES, Body, CUSTOMER_BYTES, decode_sums, encode_account, encode_customer, encode_lines, encode_meta,
     encode_sums,
 };
 use super::tables::{
-    ACCOUNTS, ACCOUNTS_PER_CHUNK, CUSTOMERS, CUSTOMERS_PER_CHUNK, GL_DAYS, HOLD_BITS, HOLDS, META, OFFDATE_SUMS,
+    ACCOUNTS, ACCOUNTS_PER_CHUNK, CUSTOMERS, CUSTOMERS_PER_CHUNK, GL_DAYS, HOLD_BITS, HOLDS, LOAN_EVENTS, LOANS, META,
+    OFFDATE_SUMS,
 };
 use super::{Meta, OffDateKind, OffDateRow, ResolutionKind, Store, StoreError};
 use crate::domain::account::{Account, GlNo, Side};
@@ -68,6 +70,35 @@ impl Checkpoint<'_> {
             body.put(&encode_customer(row));
         }
         self.writer.put(CUSTOMERS, u128::from(chunk), body)
+    }
+
+    /// Replaces a loan's row, which is opaque here.
+    ///
+    /// # Errors
+    /// See the type.
+    pub fn loan(&mut self, number: u32, row: &[u8]) -> Result<(), StoreError> {
+        let mut body = Body::with_capacity(row.len());
+        body.put(row);
+        self.writer.put(LOANS, u128::from(number), body)
+    }
+
+    /// A chunk of a loan's events as it is, empty where there is none.
+    ///
+    /// # Errors
+    /// See the type.
+    pub fn loan_events(&self, number: u32, chunk: u32) -> Result<Vec<u8>, StoreError> {
+        let found = self.writer.get(LOAN_EVENTS, loan_events_key(number, chunk), |body| Some(body.to_vec()))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Replaces a chunk of a loan's events, which are opaque here.
+    ///
+    /// # Errors
+    /// See the type.
+    pub fn put_loan_events(&mut self, number: u32, chunk: u32, events: &[u8]) -> Result<(), StoreError> {
+        let mut body = Body::with_capacity(events.len());
+        body.put(events);
+        self.writer.put(LOAN_EVENTS, loan_events_key(number, chunk), body)
     }
 
     /// Adds opened holds, then removes resolved ones; a resolved hold that was never stored is fine.

@@ -39,6 +39,12 @@ pub struct Meta {
     pub api_keys: Vec<Box<[u8]>>,
     /// Customers in the checkpoint: numbers 1 ..= customers.
     pub customers: u32,
+    /// Loans in the checkpoint: numbers 1 ..= loans.
+    pub loans: u32,
+    /// Products and days of lending, as the engine packs them.
+    pub lending: Box<[u8]>,
+    /// What operators have set up, in the engine's own bytes.
+    pub objects: Vec<Box<[u8]>>,
 }
 
 /// One closing or re-opening of periods.

@@ -5,7 +5,7 @@
 
 use super::packed::{HoldRow, Packed, ResolutionRow, decode_chunk};
 use super::row::{ACCOUNT_BYTES, CUSTOMER_BYTES, corrupt, decode_account, decode_customer, decode_lines, decode_meta};
-use super::tables::{ACCOUNTS, ACCOUNTS_PER_CHUNK, CUSTOMERS, CUSTOMERS_PER_CHUNK, GL_DAYS, META};
+use super::tables::{ACCOUNTS, ACCOUNTS_PER_CHUNK, CUSTOMERS, CUSTOMERS_PER_CHUNK, GL_DAYS, LOAN_EVENTS, LOANS, META};
 use super::{Meta, OffDateRow, ResolutionKind, Store, StoreError};
 use crate::domain::account::{Account, GlNo};
 use crate::domain::apply::Anchor;
@@ -14,6 +14,10 @@ use crate::domain::ids::Seq;
 use crate::domain::lending::customer::CustomerRow;
 use crate::domain::time::Day;
 use crate::domain::transfer::Hold;
+
+pub(super) fn loan_events_key(number: u32, chunk: u32) -> u128 {
+    u128::from(number) << 32 | u128::from(chunk)
+}
 
 /// All methods fail with [`StoreError::Corrupt`] on damage, or as redb fails.
 impl Store {
@@ -73,6 +77,29 @@ impl Store {
             give(rows);
         }
         Ok(())
+    }
+
+    /// Gives every loan's row in order of the numbers, exactly `meta.loans` of them; those that were asked for while
+    /// the checkpoint was copied are left out: replay makes them again.
+    ///
+    /// # Errors
+    /// See above; also where `give` does not understand a row.
+    pub fn load_loans(&self, give: &mut dyn FnMut(&[u8]) -> Option<()>) -> Result<(), StoreError> {
+        let reader = self.reader()?;
+        let loans = reader.get(META, 0, decode_meta)?.map_or(0, |meta| meta.loans);
+        for number in 1..=loans {
+            reader.require(LOANS, u128::from(number), &mut *give)?;
+        }
+        Ok(())
+    }
+
+    /// A chunk of a loan's events, empty where there is none.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn loan_events(&self, number: u32, chunk: u32) -> Result<Vec<u8>, StoreError> {
+        let key = loan_events_key(number, chunk);
+        Ok(self.reader()?.get(LOAN_EVENTS, key, |body| Some(body.to_vec()))?.unwrap_or_default())
     }
 
     /// Gives every open hold, descending by chunk, ascending inside.

@@ -317,6 +317,14 @@ pub(super) fn encode_meta(meta: &Meta) -> Body {
         body.put(row);
     }
     body.put_varint(u64::from(meta.customers));
+    body.put_varint(u64::from(meta.loans));
+    body.put_varint(meta.lending.len() as u64);
+    body.put(&meta.lending);
+    body.put_varint(meta.objects.len() as u64);
+    for row in &meta.objects {
+        body.put_varint(row.len() as u64);
+        body.put(row);
+    }
     body
 }
 
@@ -361,6 +369,14 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
         api_keys.push(fields.take(length)?.into());
     }
     let customers = fields.narrow()?;
+    let loans = fields.narrow()?;
+    let length = fields.narrow()?;
+    let lending = fields.take(length)?.into();
+    let mut objects = Vec::new();
+    for _ in 0..fields.varint()? {
+        let length = fields.narrow()?;
+        objects.push(fields.take(length)?.into());
+    }
     fields.end()?;
     Some(Meta {
         journal_id,
@@ -376,6 +392,9 @@ pub(super) fn decode_meta(body: &[u8]) -> Option<Meta> {
         accounts,
         api_keys,
         customers,
+        loans,
+        lending,
+        objects,
     })
 }
 

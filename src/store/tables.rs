@@ -22,6 +22,8 @@
 //! | `key_filters` | kind << 96 \| segment << 32 \| piece | 65,024 bytes of the filter, the last piece shorter |
 //! | `marks` (chained) | account << 64 \| place >> 10 | rows by place: low bits, back to last seq, back to cold seq, version, status, day, day before, four sums |
 //! | `customers` | (number − 1) / 3,000 | 1 ..= 3,000 rows of 20 bytes: version, last seq, made at |
+//! | `loans` | number | a row as the engine packs it, opaque here |
+//! | `loan_events` | number << 32 \| chunk of 500 | the events of a loan, oldest first, as the engine packs them |
 //! | `links` | tag << 120 \| (key + 1, 0 for the head) | the next key in the same form, 16 bytes |
 
 use redb::TableDefinition;
@@ -30,7 +32,8 @@ use redb::TableDefinition;
 /// is disposable, so an old one is deleted and rebuilt, never migrated.
 ///
 /// 2: `gl_days` leaves lines without postings out. 3: `marks`. 4: holds stand in `offdate_days`, too. 5: `customers`.
-pub(super) const FORMAT: u8 = 5;
+/// 6: `loans`, `loan_events`.
+pub(super) const FORMAT: u8 = 7;
 
 /// Greatest length of a stored value, bytes. redb rounds values up to a power of two with the page's
 /// own header: 65,300 costs 1.0 times its length, 65,536 costs twice.
@@ -102,9 +105,11 @@ pub(super) const KEY_FILTERS: Table = dense("key_filters", 12);
 pub(super) const LINKS: Table = dense("links", 13);
 pub(super) const MARKS: Table = chained("marks", 14);
 pub(super) const CUSTOMERS: Table = dense("customers", 15);
+pub(super) const LOANS: Table = dense("loans", 16);
+pub(super) const LOAN_EVENTS: Table = dense("loan_events", 17);
 
 /// Every table, in order of their tags.
-pub(super) const TABLES: [Table; 16] = [
+pub(super) const TABLES: [Table; 18] = [
     FORMATS,
     META,
     ACCOUNTS,
@@ -121,6 +126,8 @@ pub(super) const TABLES: [Table; 16] = [
     LINKS,
     MARKS,
     CUSTOMERS,
+    LOANS,
+    LOAN_EVENTS,
 ];
 
 // A full chunk with version and seal stays below the size at which redb doubles its space.

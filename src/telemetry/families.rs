@@ -119,6 +119,16 @@ families! {
     SCRUB_BLOCKS "munim_scrub_blocks" Counter "" "Blocks of sealed segments that were read again to find rot.";
     SCRUB_DAMAGE "munim_scrub_damage" Gauge "" "1 when a sealed segment is damaged.";
 
+    FOLLOWERS "munim_feed_followers" Gauge "" "Streams of events that are open, by SSE and WebSocket together.";
+    WEBHOOK_WAITING "munim_webhook_waiting" Gauge "" "Events that an endpoint has not taken and that are tried again.";
+    WEBHOOK_DEAD "munim_webhook_dead" Gauge "" "Events that an endpoint has not taken and that are tried no more.";
+    WEBHOOK_LAG "munim_webhook_lag_entries" Gauge "entries" "Durable entries that were not looked at for an endpoint yet.";
+    WEBHOOK_DELIVERED "munim_webhook_delivered" Counter "" "Events that an endpoint has taken.";
+    WEBHOOK_FAILED "munim_webhook_failed" Counter "" "Attempts that an endpoint did not take.";
+    BREAKER_STATE "munim_breaker_state" Gauge "" "0 closed, 1 half-open, 2 open, by destination.";
+    JOBS "munim_jobs" Gauge "" "Jobs by kind and status.";
+    JOBS_AGE "munim_jobs_oldest_wait_seconds" Gauge "seconds" "How long the oldest due job has been due.";
+
     CACHE_HITS "munim_cache_hits" Counter "" "Look-ups that a cache answered.";
     CACHE_MISSES "munim_cache_misses" Counter "" "Look-ups that it did not.";
     CACHE_EVICTIONS "munim_cache_evictions" Counter "" "Entries that left for want of space or use.";

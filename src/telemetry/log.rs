@@ -29,7 +29,14 @@ impl std::str::FromStr for LogFormat {
 /// Starts logging to stderr: `info` and up, or what `MUNIM_LOG` says (as in `munim=debug`).
 /// A second call changes nothing.
 pub fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("MUNIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // The library for AMQP calls a broker that is away an error; whoever uses it says the same as a warning, once.
+    start_log_at(format, "info,lapin=off");
+}
+
+/// [`start_log`] of a command whose log is nobody's business until something goes wrong: `directives` stand where
+/// `MUNIM_LOG` says nothing.
+pub fn start_log_at(format: LogFormat, directives: &str) {
+    let filter = EnvFilter::try_from_env("MUNIM_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Colours are for people at a terminal; in a file they break up the words that somebody searches for.
     let lines = lines.with_ansi(std::io::stderr().is_terminal());

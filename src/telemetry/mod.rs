@@ -36,7 +36,7 @@ use ledger::Ledger;
 use recorder::Shard;
 
 pub use ledger::{Quantiles, RouteView, StageView, Verdict};
-pub use log::{LogFormat, start_log};
+pub use log::{LogFormat, start_log, start_log_at};
 pub use openmetrics::Exposition;
 pub use plan::{Plan, RoutePlan};
 pub use recorder::{Detail, Observation, Sample};

@@ -20,6 +20,8 @@ pub struct RoutePlan {
     pub budget_us: u64,
     /// Share of each stage in microseconds, by place; 0 where none is set.
     pub stage_budgets_us: Vec<u64>,
+    /// 503 is what it is asked for: "not yet", or "not any more".
+    pub tells_unready: bool,
     /// Millionths of its requests that are good: no fault of ours, and in time.
     pub objective_ppm: u32,
 }

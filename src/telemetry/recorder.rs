@@ -197,7 +197,7 @@ impl Shard {
         let class = usize::from(seen.status / 100).clamp(1, 5) - 1;
         slot.classes[class] += 1;
         let is_over = seen.total_ns > route.budget_us * 1000;
-        let has_failed = seen.status >= 500;
+        let has_failed = seen.status >= 500 && !(route.tells_unready && seen.status == 503);
         slot.over += u64::from(is_over);
         slot.bad += u64::from(is_over || has_failed);
         if seen.status >= 400
@@ -229,6 +229,7 @@ mod tests {
             class: "read",
             budget_us: 100,
             stage_budgets_us: vec![0; 2],
+            tells_unready: false,
             objective_ppm: 999_000,
         };
         Plan { stages: &["a", "b"], routes: vec![route] }

@@ -7,6 +7,9 @@
 const MINUTES: usize = 60;
 const HALF_HOURS: usize = 144;
 
+/// Bad requests of a window below which nothing burns: of a handful of requests one is a large part.
+const BAD_MIN: u64 = 10;
+
 /// A ring of counts, one cell for each span of time.
 #[derive(Debug)]
 struct Ring {
@@ -86,8 +89,8 @@ impl Objective {
     }
 
     pub(super) fn burn(&mut self, now_s: u64, error_budget: f64) -> BurnRates {
-        let rate = |(requests, bad): (u64, u64)| match requests {
-            0 => 0.0,
+        let rate = |(requests, bad): (u64, u64)| match bad {
+            0..BAD_MIN => 0.0,
             _ => bad as f64 / requests as f64 / error_budget,
         };
         BurnRates {
@@ -120,8 +123,10 @@ mod tests {
     #[test]
     fn good_requests_dilute_bad_ones() {
         let mut objective = Objective::new();
-        objective.add(0, 100, 1);
-        objective.add(120, 900, 0);
+        objective.add(0, 1_000, 9);
+        assert_eq!(objective.burn(10, 0.001), BurnRates::default(), "so few say nothing");
+        objective.add(20, 0, 1);
+        objective.add(120, 9_000, 0);
         assert!((objective.burn(130, 0.001).five_minutes - 1.0).abs() < 1e-9);
         assert_eq!(objective.burn(130 + 200_000_000, 0.001), BurnRates::default(), "a long silence ends at once");
     }

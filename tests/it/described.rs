@@ -85,7 +85,16 @@ fn check_value(value: &Value, kind: Kind, place: &str) {
         Kind::TransferId if value.is_object() => return check_object(value, &schemas::TRANSFER, place),
         Kind::AccountId => text().starts_with("acct_"),
         Kind::TransferId => text().starts_with("tr_"),
-        Kind::ExternalId | Kind::AccountName | Kind::TransferName => !text().is_empty(),
+        Kind::ExternalId | Kind::AccountName | Kind::TransferName | Kind::Named(_) => !text().is_empty(),
+        Kind::Any | Kind::Like(_) => value.is_object(),
+        Kind::Anys => value.as_array().is_some_and(|items| items.iter().all(Value::is_object)),
+        Kind::Order(names) => {
+            let mut found: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let mut names = names();
+            found.sort_unstable();
+            names.sort_unstable();
+            found == names
+        }
         Kind::Amount => is_decimal(text()),
         Kind::SignedAmount => is_decimal(text().strip_prefix('-').unwrap_or(text())),
         Kind::Currency => text().len() == 3,
@@ -97,9 +106,18 @@ fn check_value(value: &Value, kind: Kind, place: &str) {
         Kind::Dates(_) => value.as_array().is_some_and(|dates| dates.iter().all(Value::is_string)),
         Kind::Whole { min, max } => value.as_i64().is_some_and(|number| (min..=max).contains(&number)),
         Kind::Flag => value.is_boolean(),
+        Kind::Texts(_) => value.as_array().is_some_and(|texts| texts.iter().all(Value::is_string)),
+        Kind::Number => value.is_number(),
         Kind::True => *value == Value::Bool(true),
         Kind::Metadata => value.as_object().is_some_and(|pairs| pairs.values().all(Value::is_string)),
         Kind::Object(schema) => return check_object(value, schema, place),
+        Kind::AnyOf(several) => {
+            let has_all = |schema: &&&Schema| {
+                schema.fields.iter().all(|field| field.need == Need::Sometimes || value.get(field.name).is_some())
+            };
+            let schema = several.iter().find(has_all).unwrap_or_else(|| panic!("{place} is none of {several:?}"));
+            return check_object(value, schema, place);
+        }
         Kind::List(schema, max) => {
             let rows = value.as_array().unwrap_or_else(|| panic!("{place} is no list"));
             rows.iter().for_each(|row| check_object(row, schema, place));

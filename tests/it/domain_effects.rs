@@ -258,6 +258,7 @@ fn a_reversal_swaps_the_sides_and_is_dated_today() {
         code: 4,
         is_posted: true,
         is_reversed: false,
+        is_of_lending: false,
     };
     let entry = decide_reversal(&accounts, &rules(), Seq(8), &original, None).unwrap();
     assert_eq!(entry.op, TransferOp::Reversal { of: Seq(8) });

@@ -165,7 +165,10 @@ impl Ledger {
             let TransferEntry { debit, credit, amount, code, .. } = *entry;
             // A posted hold is named by the hold's seq from then on.
             let name = entry.resolves().unwrap_or(self.seq);
-            self.posted.insert(name, Reversible { debit, credit, amount, code, is_posted, is_reversed: false });
+            self.posted.insert(
+                name,
+                Reversible { debit, credit, amount, code, is_posted, is_reversed: false, is_of_lending: false },
+            );
         }
     }
 

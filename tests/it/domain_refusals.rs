@@ -68,6 +68,7 @@ fn well_formed() -> Case {
             code: 7,
             is_posted: true,
             is_reversed: false,
+            is_of_lending: false,
         },
     }
 }

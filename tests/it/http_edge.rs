@@ -10,10 +10,21 @@ use munim::domain::ids::Seq;
 use munim::engine::clock::SystemTimeSource;
 use munim::engine::view::Unavailable;
 use munim::engine::{Engine, EngineOptions};
+use munim::http::documents::maker::Maker;
 use munim::http::gateway::token::Tokens;
 use munim::http::hooks::{ExportParts, ExportQuery, Exporter, Progress, Verifier, VerifyReport};
 use munim::http::peer::Peer;
+use munim::http::stream::lent::Lent;
 use munim::http::{Books, Edge, EdgeOptions};
+use munim::jobs::Jobs;
+use munim::jobs::births::JournalBirths;
+use munim::jobs::outbound::dispatch::{Outbound, OutboundSettings};
+use munim::jobs::papers::{MonthsPapers, OnePaper, Papers};
+use munim::jobs::post::{MailTo, Post};
+use munim::jobs::queue::{Queue, QueueOptions};
+use munim::jobs::sync::Syncs;
+use munim::jobs::templates::Templates;
+use munim::jobs::webhooks::Webhooks;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -37,12 +48,47 @@ impl Exporter for Content {
     }
 }
 
+/// What works after the answer; calls reach loopback, unencrypted.
+fn jobs_of(engine: &Arc<Engine>, tokens: &Tokens, runtime: &tokio::runtime::Handle) -> Jobs {
+    let mut settings = OutboundSettings::default();
+    settings.guard.allow_http = true;
+    settings.guard.allowed = vec!["127.0.0.0/8".parse().expect("a network")];
+    let outbound = Arc::new(Outbound::open(settings).expect("the settings are good"));
+    let lent = Arc::new(Lent::with(tokens.secrets()));
+    let syncs = Syncs::start(Arc::clone(engine), Arc::clone(&outbound), Arc::clone(&lent) as _, None, runtime);
+    let webhooks = Webhooks::start(Arc::clone(engine), Arc::clone(&outbound), lent, None, runtime);
+    // Gone with the queue, which is gone with the server.
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).expect("the folder is free"));
+    let maker = Arc::new(Maker::of("Sitara Finance".into()));
+    let papers = Papers::into_folder(Arc::clone(engine), maker, folder.path().join("documents")).expect("a folder");
+    let mails = MailTo::Folder(folder.path().join("mail"));
+    let post = Post::open("office@sitara.example", mails, Arc::clone(&papers), Templates::shipped("Sitara"))
+        .expect("an address");
+    let clock = Arc::clone(engine);
+    let options = QueueOptions {
+        handlers: vec![Arc::new(post), Arc::new(OnePaper(Arc::clone(&papers))), Arc::new(MonthsPapers(papers))],
+        schedules: Vec::new(),
+        zone: jiff::tz::TimeZone::UTC,
+        births: Arc::new(JournalBirths::of(Arc::clone(engine))),
+        runtime: runtime.clone(),
+        now: Arc::new(move || {
+            let _kept = folder.path();
+            clock.core().clock().now()
+        }),
+        seed: 7,
+    };
+    let queue = Arc::new(Queue::start(disk, options).expect("the queue starts"));
+    Jobs { outbound, webhooks: webhooks.expect("memory can be had"), syncs: syncs.expect("memory can be had"), queue }
+}
+
 /// An engine with somebody content beside it.
 pub fn books_of(engine: &Arc<Engine>) -> Books {
     let content = Arc::new(Content);
     // The same after a restart, as in a data folder.
     let tokens = Tokens::new([7; 32]);
-    Books { engine: Arc::clone(engine), verifier: Arc::clone(&content) as _, exporter: content, tokens }
+    let jobs = tokio::runtime::Handle::try_current().ok().map(|runtime| jobs_of(engine, &tokens, &runtime));
+    Books { engine: Arc::clone(engine), verifier: Arc::clone(&content) as _, exporter: content, tokens, jobs }
 }
 
 /// Books, and the edge before them.
@@ -158,7 +204,15 @@ impl Server {
         }
         let request = request.body(Full::new(body.into())).expect("a request");
         let (head, body) = Arc::clone(&self.edge).handle(request, peer).await.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
+        let is_stream = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream {
+            // It does not end: its beginning stands for it.
+            let mut body = body;
+            let first = body.frame().await.map(|first| first.expect("it does not break"));
+            first.and_then(|first| first.into_data().ok()).unwrap_or_default()
+        } else {
+            body.collect().await.expect("a whole body").to_bytes()
+        };
         let said = Said { status: head.status, headers: head.headers, body };
         assert!(said.header("request-id").starts_with("req_"), "every answer has its request's id");
         assert!(said.header("server-timing").contains("total;dur="), "every answer accounts for its time");
@@ -187,6 +241,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if let Some(jobs) = self.edge.books().and_then(|books| books.jobs.as_ref()) {
+            jobs.close();
+        }
         if let Some(engine) = self.engine.take() {
             engine.shut_down();
         }

@@ -123,7 +123,12 @@ async fn every_route_about_the_books_refuses_whoever_has_no_good_key() {
     wrong.replace_range(place..=place, other);
     let unknown = admin.replace("mk_0000000000001", "mk_00000000000zz");
     for route in ROUTES {
-        let path = route.pattern.replace("{id}", "x").replace("{code}", "forbidden");
+        let path = route
+            .pattern
+            .replace("{id}", "x")
+            .replace("{code}", "forbidden")
+            .replace("{event}", "y")
+            .replace("{date}", "x");
         let without = server.send(route.method, &path, &[JSON], "{").await;
         if route.is_public() {
             assert_eq!(without.status, 200, "{path}");
@@ -415,7 +420,12 @@ async fn guessing_tokens_is_limited_by_address_and_never_in_the_way_of_a_good_on
         assert_eq!(said.brief(), "401 unauthenticated");
     }
     for route in ROUTES {
-        let path = route.pattern.replace("{id}", "x").replace("{code}", "forbidden");
+        let path = route
+            .pattern
+            .replace("{id}", "x")
+            .replace("{code}", "forbidden")
+            .replace("{event}", "y")
+            .replace("{date}", "x");
         let said = server.send_from(&guesser, route.method, &path, &[("authorization", &bad)], "").await;
         if route.is_public() {
             assert_eq!(said.status, 200, "{path}");

@@ -139,8 +139,22 @@ async fn metrics_are_openmetrics_with_what_happened() {
     for sample in &samples {
         let is_ours = FAMILIES.iter().any(|family| sample.name.starts_with(family.name));
         assert!(is_ours, "{} is in no list", sample.name);
-        let allowed =
-            ["route", "class", "stage", "le", "cache", "lane", "status", "window", "version", "code", "alert"];
+        let allowed = [
+            "route",
+            "class",
+            "stage",
+            "le",
+            "cache",
+            "lane",
+            "status",
+            "window",
+            "version",
+            "code",
+            "alert",
+            "endpoint",
+            "destination",
+            "kind",
+        ];
         assert!(sample.labels.keys().all(|label| allowed.contains(&label.as_str())), "{sample:?}");
     }
     // A second scrape adds nothing twice.

@@ -100,7 +100,7 @@ async fn a_file_that_is_in_no_place_of_the_journal_is_named() {
 
 /// What a running server finds out about its own books.
 fn verify_live(server: &Server) -> VerifyReport {
-    let verifier = books(server.engine(), Tokens::new([7; 32])).verifier;
+    let verifier = books(server.engine(), Tokens::new([7; 32]), None).verifier;
     verifier.verify(&|_| {}).expect("it can look")
 }
 

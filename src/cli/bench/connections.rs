@@ -64,10 +64,8 @@ pub fn run(args: &BenchArgs, kind: ConnectionsKind) -> Result<Facts, BenchError>
     let server = ServerProcess::serve(&folder.path().join("books"), &args.server_arg)?;
     server.wait_ready(READY_TIME)?;
     let accounts = create_accounts(server.addr(), args.accounts, &mut Keys::new(args.seed, nonce, "a"))?;
-    let singles = |stream: &str| Singles {
-        dice: Dice::new(args.seed, args.shape(), Accounts::clone(&accounts)),
-        keys: Keys::new(args.seed, nonce, stream),
-    };
+    let dice = || Dice::new(args.seed, args.shape(), Accounts::clone(&accounts));
+    let singles = |stream: &str| Singles::new(dice(), Keys::new(args.seed, nonce, stream));
     match kind {
         ConnectionsKind::Idle => idle(args, &server, singles),
         ConnectionsKind::Slow => slow(args, &server, singles),

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::BenchError;
+use crate::cli::listen::bind;
 use crate::http::accept::{AcceptLimits, serve};
 
 /// Bytes of the echo's answer: about those of a transfer.
@@ -39,7 +40,8 @@ pub fn serve_echo(listen: SocketAddr) -> Result<(), BenchError> {
         .build()
         .map_err(|source| BenchError::io("start the echo's runtime", source))?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(listen).await.map_err(|source| BenchError::io("listen", source))?;
+        let listener =
+            bind(listen).and_then(TcpListener::from_std).map_err(|source| BenchError::io("listen", source))?;
         let addr = listener.local_addr().map_err(|source| BenchError::io("listen", source))?;
         println!("listening on http://{addr}");
         let (_never, shutdown) = watch::channel(false);

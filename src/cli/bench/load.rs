@@ -495,7 +495,7 @@ mod tests {
     }
 
     fn singles() -> Singles {
-        Singles { dice: dice(Shape::Spread), keys: Keys::new(1, 2, "s") }
+        Singles::new(dice(Shape::Spread), Keys::new(1, 2, "s"))
     }
 
     fn run_against(stub: &Stub, source: &mut dyn Source, pace: Pace, millis: u64, units: u64) -> Outcome {

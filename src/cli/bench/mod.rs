@@ -5,9 +5,11 @@
 
 mod connections;
 mod credentials;
+mod dayend;
 mod epoll;
 mod facts;
 mod floor;
+mod followers;
 mod load;
 mod machine;
 mod recovery;
@@ -21,12 +23,14 @@ mod source;
 #[cfg(test)]
 mod stub;
 mod successor;
+mod websocket;
 mod wire;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
@@ -51,8 +55,14 @@ pub enum BenchKind {
     Overload,
     /// Load, kill -9, start again, verify.
     Recovery,
+    /// Loans, the ends of their days, and what happens beside them.
+    Dayend,
     /// What connections cost that are idle, or slow on purpose.
     Connections,
+    /// Single transfers over WebSockets, many in flight on each.
+    Websockets,
+    /// Followers of events, some of them slow, while transfers are posted.
+    Followers,
     /// Restarts under load, the socket handed on: nothing may fail.
     Restarts,
     /// An HTTP echo by our accept loop, and append + fdatasync.
@@ -71,7 +81,10 @@ impl BenchKind {
             BenchKind::Mixed => "mixed",
             BenchKind::Overload => "overload",
             BenchKind::Recovery => "recovery",
+            BenchKind::Dayend => "dayend",
             BenchKind::Connections => "connections",
+            BenchKind::Websockets => "websockets",
+            BenchKind::Followers => "followers",
             BenchKind::Restarts => "restarts",
             BenchKind::Floor => "floor",
             BenchKind::FloorServer => "floor-server",
@@ -116,9 +129,12 @@ pub struct BenchArgs {
     /// Connections that send batches in `mixed`.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub batch_connections: u32,
-    /// Requests in flight on one connection.
+    /// Requests in flight on one connection [websockets: 32 where it is 1].
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub pipeline: u32,
+    /// `transfers`: jobs that each transfer bears, a JSON array as in POST /v1/transfers.
+    #[arg(long, value_name = "JSON", value_parser = jobs)]
+    pub jobs: Option<Arc<str>>,
     /// Seconds measured (each kind of read for itself).
     #[arg(long, default_value_t = 10.0)]
     pub duration: f64,
@@ -131,6 +147,9 @@ pub struct BenchArgs {
     /// Accounts to create.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=20_000_000))]
     pub accounts: u32,
+    /// Loans of `dayend`.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=20_000_000))]
+    pub loans: u32,
     /// How transfers are spread over them [default: spread; read: zipf].
     #[arg(long, value_enum)]
     pub shape: Option<Shape>,
@@ -238,6 +257,9 @@ pub fn run(args: BenchArgs) -> ExitCode {
     let outcome = args.check().and_then(|()| match (args.kind, args.which) {
         (BenchKind::FloorServer, _) => floor::serve_echo(args.listen).map(|()| None),
         (BenchKind::Recovery, _) => recovery::run(&args).map(of_report),
+        (BenchKind::Dayend, _) => dayend::run(&args).map(of_facts),
+        (BenchKind::Websockets, _) => websocket::run(&args).map(of_facts),
+        (BenchKind::Followers, _) => followers::run(&args).map(of_facts),
         (BenchKind::Restarts, _) => restarts::run(&args).map(of_facts),
         (BenchKind::Connections, Some(which)) => connections::run(&args, which).map(of_facts),
         (BenchKind::Connections, None) => Err(BenchError::Usage("say which: connections idle, connections slow")),
@@ -258,6 +280,11 @@ pub fn run(args: BenchArgs) -> ExitCode {
             ExitCode::from(if matches!(error, BenchError::Usage(_)) { 2 } else { 3 })
         }
     }
+}
+
+fn jobs(text: &str) -> Result<Arc<str>, String> {
+    let jobs: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|error| format!("no JSON array: {error}"))?;
+    if jobs.is_empty() { Err("an array of at least one job".into()) } else { Ok(text.into()) }
 }
 
 /// A number that no other run has.

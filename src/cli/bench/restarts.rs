@@ -61,8 +61,7 @@ pub fn run(args: &BenchArgs) -> Result<Facts, BenchError> {
     let addr = holder.addr()?;
     credentials::read(&folder.path().join("books").join(ADMIN_FILE))?;
     let accounts = create_accounts(addr, args.accounts, &mut Keys::new(args.seed, nonce, "a"))?;
-    let singles =
-        Singles { dice: Dice::new(args.seed, args.shape(), accounts), keys: Keys::new(args.seed, nonce, "r") };
+    let singles = Singles::new(Dice::new(args.seed, args.shape(), accounts), Keys::new(args.seed, nonce, "r"));
     let clients = args.connections.map_or(CLIENTS_DEFAULT, |count| count as usize);
     let is_over = Arc::new(AtomicBool::new(false));
     let load = Load { addr, clients, is_over: Arc::clone(&is_over) };

@@ -145,7 +145,7 @@ impl Bench<'_> {
     }
 
     fn singles(&self, accounts: &Accounts) -> Singles {
-        Singles { dice: self.dice(accounts, 1), keys: self.keys("s") }
+        Singles { jobs: self.args.jobs.clone(), ..Singles::new(self.dice(accounts, 1), self.keys("s")) }
     }
 
     fn batches(&self, accounts: &Accounts, stream: &str, reply: Reply) -> Batches {

@@ -6,6 +6,7 @@
 //! the body without moving it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::domain::ids::{ID_DIGITS, IdKind, parse_id, write_id};
 
@@ -75,11 +76,31 @@ pub struct Singles {
     pub dice: Dice,
     /// Whose keys.
     pub keys: Keys,
+    /// Jobs that each one bears, a JSON array.
+    pub jobs: Option<Arc<str>>,
+}
+
+impl Singles {
+    /// Transfers that bear no jobs.
+    #[must_use]
+    pub fn new(dice: Dice, keys: Keys) -> Singles {
+        Singles { dice, keys, jobs: None }
+    }
 }
 
 impl Source for Singles {
     fn write_request(&mut self, out: &mut Vec<u8>) -> u64 {
-        write_post(out, "/v1/transfers", "", &mut self.keys, |out| self.dice.write_transfer(out, false));
+        let (dice, jobs) = (&mut self.dice, self.jobs.as_deref());
+        write_post(out, "/v1/transfers", "", &mut self.keys, |out| {
+            dice.write_transfer(out, false);
+            if let Some(jobs) = jobs {
+                // Before the brace that closes the transfer.
+                out.pop();
+                out.extend_from_slice(b",\"jobs\":");
+                out.extend_from_slice(jobs.as_bytes());
+                out.push(b'}');
+            }
+        });
         1
     }
 
@@ -338,7 +359,7 @@ mod tests {
 
     #[test]
     fn no_key_is_used_twice() {
-        let mut singles = Singles { dice: batches(Shape::Spread, 1).dice, keys: Keys::new(1, 2, "s") };
+        let mut singles = Singles::new(batches(Shape::Spread, 1).dice, Keys::new(1, 2, "s"));
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..500 {
             let mut out = Vec::new();

@@ -6,8 +6,11 @@
 //! 1. [`books`]: the chart, drawers, banks, and some hundreds of borrowers with their accounts.
 //! 2. [`month`]: October 2026 day by day, transfers in the order in which a branch would post them.
 //! 3. [`voucher`]: the file of transfers, which refuses to let cash go below zero.
+//!
+//! [`branch`] is beside that: no file, but a lending branch that asks the server for everything, by the same dice.
 
 pub mod books;
+pub mod branch;
 pub mod month;
 pub mod names;
 pub mod random;

@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use super::civil::{Civil, day_of};
 use crate::domain::time::Day;
 
 /// A convention.
@@ -58,6 +59,19 @@ impl YearFraction {
         }
     }
 
+    /// Numerator and denominator.
+    #[must_use]
+    pub fn ratio(self) -> (i64, i64) {
+        (self.numerator, self.denominator)
+    }
+
+    /// Whether it is more than another one.
+    #[must_use]
+    pub fn exceeds(self, other: YearFraction) -> bool {
+        let product = |a: i64, b: i64| i128::from(a) * i128::from(b);
+        product(self.numerator, other.denominator) > product(other.numerator, self.denominator)
+    }
+
     /// As a decimal of 28 digits.
     #[must_use]
     pub fn decimal(self) -> Decimal {
@@ -104,9 +118,8 @@ fn leap_days(from: Day, to: Day) -> i64 {
     let mut leap = 0;
     let mut start = from;
     while start < to {
-        let date = start.date();
-        let next_year = jiff::civil::date(date.year() + 1, 1, 1);
-        let end = Day::from_date(next_year).map_or(to, |next| next.min(to));
+        let date = Civil::of(start);
+        let end = day_of(date.year + 1, 1, 1).map_or(to, |next| next.min(to));
         if date.in_leap_year() {
             leap += actual_days(start, end);
         }
@@ -119,10 +132,8 @@ fn leap_days(from: Day, to: Day) -> i64 {
 /// A first date on a 31st becomes the 30th; a second one does if the first was the 30th or later.
 #[must_use]
 pub fn days_30_360(from: Day, to: Day) -> i64 {
-    let (from, to) = (from.date(), to.date());
-    let first = from.day().min(30);
-    let second = if to.day() == 31 && first == 30 { 30 } else { to.day() };
-    let (years, months) =
-        (i64::from(to.year()) - i64::from(from.year()), i64::from(to.month()) - i64::from(from.month()));
-    360 * years + 30 * months + i64::from(second) - i64::from(first)
+    let (from, to) = (Civil::of(from), Civil::of(to));
+    let first = from.day.min(30);
+    let second = if to.day == 31 && first == 30 { 30 } else { to.day };
+    360 * (to.year - from.year) + 30 * (to.month - from.month) + second - first
 }

@@ -1,8 +1,6 @@
 //! Due dates: anchored, so that a 31st becomes a 28th in February and a 31st again in March.
 
-use jiff::Span;
-use jiff::civil::Date;
-
+use super::civil::Civil;
 use super::day_count::YearFraction;
 use crate::domain::time::Day;
 
@@ -93,7 +91,7 @@ pub struct DueDates {
     frequency: Frequency,
     first: Day,
     /// Day of the month that is meant, where the month has it.
-    anchor: i8,
+    anchor: i64,
 }
 
 impl DueDates {
@@ -101,7 +99,7 @@ impl DueDates {
     /// `None` where that lies outside the calendar.
     #[must_use]
     pub fn after(frequency: Frequency, disbursed_on: Day) -> Option<DueDates> {
-        let anchor = disbursed_on.date().day();
+        let anchor = Civil::of(disbursed_on).day;
         let first = DueDates { frequency, first: disbursed_on, anchor }.nth(2)?;
         Some(DueDates { frequency, first, anchor })
     }
@@ -112,7 +110,7 @@ impl DueDates {
     pub fn from_first(frequency: Frequency, disbursed_on: Option<Day>, first: Day) -> DueDates {
         match disbursed_on.and_then(|day| DueDates::after(frequency, day)) {
             Some(dates) if dates.first == first => dates,
-            _ => DueDates { frequency, first, anchor: first.date().day() },
+            _ => DueDates { frequency, first, anchor: Civil::of(first).day },
         }
     }
 
@@ -125,12 +123,7 @@ impl DueDates {
                 let day = i64::from(self.first.0) + (n - 1).checked_mul(days)?;
                 u16::try_from(day).ok().map(Day)
             }
-            Step::Months(months) => {
-                let by = Span::new().months((n - 1).checked_mul(months).filter(|by| by.abs() < 3_000)?);
-                let month: Date = self.first.date().first_of_month().checked_add(by).ok()?;
-                let day = self.anchor.min(month.days_in_month());
-                Day::from_date(jiff::civil::date(month.year(), month.month(), day))
-            }
+            Step::Months(months) => Civil::of(self.first).plus_months((n - 1).checked_mul(months)?, self.anchor),
         }
     }
 

@@ -85,6 +85,8 @@ struct Period {
     n: i64,
     from: Option<Day>,
     to: Option<Day>,
+    /// Where it ends by its dates, also where a foreclosure has cut it.
+    ends: Option<Day>,
     due_on: Option<Day>,
     /// What it counts when instalments are solved.
     nominal: YearFraction,
@@ -209,7 +211,7 @@ impl<'a> Maker<'a> {
     fn period(&self, n: u32) -> Result<Period, TermsError> {
         let whole = self.whole_period();
         let Some(dates) = self.dates else {
-            return Ok(Period { n: i64::from(n), from: None, to: None, due_on: None, nominal: whole });
+            return Ok(Period { n: i64::from(n), from: None, to: None, ends: None, due_on: None, nominal: whole });
         };
         let outside = || TermsError::new("instalments", "lead outside the calendar (1970 to 2149)");
         let n = i64::from(n);
@@ -224,7 +226,8 @@ impl<'a> Maker<'a> {
             _ if counts_days => shifted(before),
             _ => before,
         };
-        let mut period = Period { n, from: Some(from), to: Some(to), due_on: Some(due_on), nominal: whole };
+        let mut period =
+            Period { n, from: Some(from), to: Some(to), ends: Some(to), due_on: Some(due_on), nominal: whole };
         if n == 1 && !self.first_is_whole {
             period.nominal = self.fraction(&period, Some(from), Some(to));
         }
@@ -247,18 +250,18 @@ impl<'a> Maker<'a> {
         let terms = self.terms;
         let is_broken_first = !self.first_is_whole && period.from == self.start;
         match terms.day_count {
-            DayCount::Thirty360 => self.part_of_periods(period.n, from, to),
-            _ if is_broken_first && terms.broken_period.is_some() => self.part_of_periods(period.n, from, to),
+            DayCount::Thirty360 => self.part_of_periods(period, from, to),
+            _ if is_broken_first && terms.broken_period.is_some() => self.part_of_periods(period, from, to),
             counted => counted.between(from, to),
         }
     }
 
     /// Whole periods as their share of a year, parts of periods by the rule.
-    /// The search begins with row `n`.
-    fn part_of_periods(&self, n: i64, from: Day, to: Day) -> YearFraction {
+    /// The search begins with the row of `period`.
+    fn part_of_periods(&self, period: &Period, from: Day, to: Day) -> YearFraction {
         let Some(dates) = self.dates else { return self.whole_period() };
         let mut sum = YearFraction::ZERO;
-        let mut n = n;
+        let mut n = period.n;
         while dates.nth(n - 1).is_some_and(|day| day > from) {
             n -= 1;
         }
@@ -283,7 +286,11 @@ impl<'a> Maker<'a> {
                     }
                 }
             };
-            sum = sum.plus(part);
+            // A part is never dearer than the whole that it lies in: 7 days of 360 are, over the end of February, more
+            // than a week's 52nd of a year.
+            let is_inside = at == begins && period.ends != Some(until);
+            let whole = self.whole_period();
+            sum = sum.plus(if is_inside && part.exceeds(whole) { whole } else { part });
             at = until;
             n += 1;
         }

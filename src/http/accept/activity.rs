@@ -13,8 +13,11 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::Service;
 use hyper::{Request, Response};
+use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
+
+use super::upgrade::Upgrade;
 
 /// Requests that a peer may take back on one HTTP/2 connection (rapid reset: open, reset, repeat)
 /// before it is cut, if they are also more than half of all. A browser or a client with a timeout
@@ -44,6 +47,8 @@ pub struct Activity {
     is_closed_idle: AtomicBool,
     /// Rung when the peer has taken back too much.
     abuse: Notify,
+    /// What the connection becomes after its answer. Guards what is set and taken once.
+    upgrade: Mutex<Option<Upgrade>>,
 }
 
 /// What the watchman saw at his last round.
@@ -67,6 +72,11 @@ pub enum Finding {
 }
 
 impl Activity {
+    /// What the connection becomes now that its answer is written, if it becomes anything.
+    pub fn take_upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.lock().take()
+    }
+
     /// The peer spoke HTTP/2.
     pub fn note_http2(&self) {
         self.is_http2.store(true, Relaxed);
@@ -244,6 +254,9 @@ where
         let running = this.running.take().expect("a future is not polled after its end");
         if running.is_leaving() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(upgrade) = answer.extensions_mut().remove::<Upgrade>() {
+            *running.activity.upgrade.lock() = Some(upgrade);
         }
         let running = running.answered();
         Poll::Ready(Ok(answer.map(|body| RunningBody { body, _running: running })))

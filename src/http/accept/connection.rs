@@ -197,7 +197,16 @@ impl Connection {
             tokio::select! {
                 biased;
                 ended = &mut served => {
+                    let is_well = ended.is_ok();
                     note_end(ended);
+                    if let Some(upgrade) = activity.take_upgrade().filter(|_| is_well) {
+                        let parts = served.into_parts();
+                        let mut socket = parts.io.into_inner();
+                        socket.put_back(parts.read_buf);
+                        if let Some(serving) = upgrade.begin(socket, self.shutdown.clone()) {
+                            serving.await;
+                        }
+                    }
                     return None;
                 }
                 () = left(&mut self.shutdown), if leave_at.is_none() => {

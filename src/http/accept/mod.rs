@@ -19,7 +19,8 @@
 mod activity;
 mod addresses;
 mod connection;
-mod socket;
+pub mod socket;
+pub mod upgrade;
 
 use std::convert::Infallible;
 use std::error::Error as StdError;

@@ -20,7 +20,7 @@ use super::super::peer::Peer;
 use super::super::problem::{Code, Outcome, Problem};
 use super::super::query::{Query, percent_decode};
 use super::super::reply::Reply;
-use super::super::router::{Class, Route};
+use super::super::router::{Class, Holes, Route};
 use super::super::timing::{Stage, Timing};
 use super::identity::Caller;
 use super::{Books, Edge};
@@ -38,8 +38,8 @@ pub struct Call<'r> {
     pub head: &'r Parts,
     /// Its route.
     pub route: &'static Route,
-    /// The segment that fills the route's hole, percent-encoded.
-    pub hole: Option<&'r str>,
+    /// The segments that fill the route's holes, percent-encoded.
+    pub holes: Holes<'r>,
     /// The body; that of a batch still in its coding.
     pub body: Bytes,
     /// The body as it was sent, where [`Call::body`] was inflated.
@@ -89,8 +89,13 @@ impl<'r> Call<'r> {
     /// The id in the path, decoded. One that cannot be decoded names nothing, like any other nonsense.
     #[must_use]
     pub fn id(&self) -> String {
-        let hole = self.hole.unwrap_or_default();
-        percent_decode(hole).unwrap_or_default().into_owned()
+        percent_decode(self.holes.first.unwrap_or_default()).unwrap_or_default().into_owned()
+    }
+
+    /// The second id in the path, likewise.
+    #[must_use]
+    pub fn part_id(&self) -> String {
+        percent_decode(self.holes.second.unwrap_or_default()).unwrap_or_default().into_owned()
     }
 
     /// Whom the command comes from, with its key. Ends the stage `idem`.

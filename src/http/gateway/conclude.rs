@@ -65,6 +65,17 @@ impl Edge {
         }
     }
 
+    /// The time of a command beside HTTP, as that of a request of its route.
+    pub fn observe(&self, timing: &Timing, status: u16, request: u64, engine: Option<&Stages>) {
+        let Finished { route, stages_ns, total_ns, .. } = &timing.finish(engine);
+        let seen = Observation { route: *route, status, stages_ns, total_ns: *total_ns, request };
+        self.telemetry.observe(&seen, || Detail {
+            request_id: format_id(IdKind::Request, request).into(),
+            client_request_id: None,
+            trace_id: None,
+        });
+    }
+
     fn span(&self, head: &Parts, seen: &Observation<'_>, trace: Trace) -> Span {
         Span {
             trace,

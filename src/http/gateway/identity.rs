@@ -22,7 +22,7 @@ use hyper::header::AUTHORIZATION;
 use parking_lot::Mutex;
 
 use crate::config::{KEY_LIMIT, RateLimit};
-use crate::domain::access::KeyTerms;
+use crate::domain::access::{KeyTerms, Role};
 use crate::engine::Core;
 use crate::engine::command::{Command, Origin};
 use crate::engine::history::Reach;
@@ -71,6 +71,19 @@ impl Caller {
             burst: or(own.burst, KEY_LIMIT.burst),
             concurrency: or(own.concurrency, KEY_LIMIT.concurrency),
         }
+    }
+
+    /// Whether the key that he came with is still one: for whoever stays longer than a request.
+    #[must_use]
+    pub fn is_still_good(&self, core: &Core) -> bool {
+        let Some(key) = &self.key else { return core.keyring().is_empty() };
+        core.keyring().get(key.number).is_some_and(|now| now.is_usable(core.clock().now()))
+    }
+
+    /// Whether he may see what is about keys and refusals.
+    #[must_use]
+    pub fn sees_access(&self) -> bool {
+        self.key.as_ref().is_none_or(|key| matches!(key.terms.role, Role::Admin | Role::Auditor))
     }
 
     /// Whether the key allows a route.
@@ -186,6 +199,15 @@ impl Edge {
         };
         self.limits.count_stranger(address)?;
         Err(refused)
+    }
+
+    /// Whose key a command brings that came beside HTTP.
+    ///
+    /// # Errors
+    /// As for a request.
+    #[cfg(feature = "bridges")]
+    pub fn identify_beside(&self, headers: &HeaderMap, route: &Route, peer: &Peer) -> Outcome<Caller> {
+        self.identify(headers, route, peer)
     }
 
     /// After a refusal of a known key: notes it in the journal, unless that was done within this second. On

@@ -32,7 +32,7 @@ pub mod token;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -42,8 +42,9 @@ use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
-use crate::config::{ADDRESS_LIMIT, BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, RateLimit, STRANGER_LIMIT};
+use crate::config::{ADDRESS_LIMIT, BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, LENDER_DEFAULT, RateLimit, STRANGER_LIMIT};
 use crate::engine::Engine;
+use crate::jobs::Jobs;
 use crate::telemetry::alerts::{Alerts, default_rules};
 use crate::telemetry::{Source, Telemetry, Tracer};
 
@@ -59,7 +60,8 @@ use super::problem::{Code, Outcome, Problem};
 use super::reply::Reply;
 use super::request_id::RequestIds;
 use super::resources;
-use super::router::{Class, EVERY_METHOD, Found, Route, Takes, find, methods_of};
+use super::router::{Class, EVERY_METHOD, Found, Holes, Route, Takes, find, methods_of};
+use super::stream::feed::Feed;
 use super::timing::{Stage, Timing};
 
 use deadline::deadline;
@@ -81,6 +83,20 @@ pub struct Books {
     pub exporter: Arc<dyn Exporter>,
     /// Tells the tokens of their API keys.
     pub tokens: Tokens,
+    /// What works after the answer, where this process does that.
+    pub jobs: Option<Jobs>,
+}
+
+impl Books {
+    /// What works after the answer.
+    ///
+    /// # Errors
+    /// `jobs_unavailable` where this process does none of it.
+    pub fn jobs(&self) -> Outcome<&Jobs> {
+        self.jobs
+            .as_ref()
+            .ok_or_else(|| Problem::new(Code::JobsUnavailable, "This process does no work after the answer."))
+    }
 }
 
 /// What an operator decides about the edge.
@@ -88,6 +104,8 @@ pub struct Books {
 pub struct EdgeOptions {
     /// Origins whose pages may ask, as [`super::cors::parse_origin`] takes them; none by default.
     pub cors_origins: Vec<String>,
+    /// The lender's name on documents; [`LENDER_DEFAULT`] by default.
+    pub lender: Option<String>,
     /// Requests with no good token that one address may send; [`STRANGER_LIMIT`] by default.
     pub stranger_limit: Option<RateLimit>,
 }
@@ -96,6 +114,7 @@ pub struct EdgeOptions {
 #[derive(Debug)]
 pub struct Edge {
     origins: Origins,
+    lender: String,
     books: OnceLock<Books>,
     opening: Opening,
     is_draining: AtomicBool,
@@ -113,6 +132,9 @@ pub struct Edge {
     sources: Mutex<Vec<Arc<dyn Source>>>,
     /// Background operations.
     pub operations: Operations,
+    /// What those who follow the books share, once they are open.
+    feed: OnceLock<Arc<Feed>>,
+    me: Weak<Edge>,
 }
 
 impl Edge {
@@ -131,8 +153,11 @@ impl Edge {
     /// As [`Edge::with`], with traces and alert rules of the operator's choice.
     #[must_use]
     pub fn measured(options: &EdgeOptions, tracer: Tracer, alerts: Alerts) -> Arc<Edge> {
-        Arc::new(Edge {
+        Arc::new_cyclic(|me| Edge {
+            me: Weak::clone(me),
+            feed: OnceLock::new(),
             origins: Origins::of(&options.cors_origins),
+            lender: options.lender.clone().unwrap_or_else(|| LENDER_DEFAULT.to_owned()),
             telemetry: Arc::new(Telemetry::new(plan(), tracer)),
             alerts: Arc::new(Mutex::new(alerts)),
             sources: Mutex::default(),
@@ -150,6 +175,7 @@ impl Edge {
 
     /// Recovery is over: the books can be asked.
     pub fn open(&self, books: Books) {
+        self.feed.get_or_init(|| Feed::of(Arc::clone(&books.engine)));
         let is_first = self.books.set(books).is_ok();
         debug_assert!(is_first, "books are opened once");
         self.opening.open();
@@ -174,6 +200,24 @@ impl Edge {
     /// From now on `/readyz` says that this process goes away.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
+        if let Some(feed) = self.feed.get() {
+            feed.close();
+        }
+    }
+
+    /// What those who follow the books share; `None` while the books are not open.
+    #[must_use]
+    pub fn feed(&self) -> Option<&Arc<Feed>> {
+        self.feed.get()
+    }
+
+    /// This edge, for what outlives a request.
+    ///
+    /// # Panics
+    /// Never: whoever holds a reference keeps it alive.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Edge> {
+        self.me.upgrade().expect("an edge lives in an Arc")
     }
 
     /// Whether [`Edge::drain`] was called.
@@ -182,10 +226,37 @@ impl Edge {
         self.is_draining.load(Ordering::Acquire)
     }
 
+    /// The number of the next request, or of a command that is none of HTTP's.
+    pub fn next_request(&self) -> u64 {
+        self.request_ids.next()
+    }
+
+    /// Counts a command beside HTTP as a request of this route, and asks whether its key allows it.
+    ///
+    /// # Errors
+    /// `rate_limited`, `concurrency_limited`, `forbidden`.
+    pub fn admit(&self, route: &Route, caller: &Caller, peer: &Peer) -> Outcome<Admitted> {
+        let address = (!peer.is_loopback).then_some(peer.ip);
+        let admitted = self.limits.enter(caller.owner, &caller.limit(), address)?;
+        caller.check(route)?;
+        Ok(admitted)
+    }
+
+    /// A refusal beside HTTP goes where HTTP's go.
+    pub fn note_refusal(&self, problem: &Problem, peer: &Arc<Peer>, request: u64) {
+        self.refusals.note(problem, peer, request, self.uptime_s());
+    }
+
     /// Seconds since the start.
     #[must_use]
     pub fn uptime_s(&self) -> u64 {
         self.started.elapsed().as_secs()
+    }
+
+    /// The lender's name on documents.
+    #[must_use]
+    pub fn lender(&self) -> &str {
+        &self.lender
     }
 
     /// The books, once they are open.
@@ -262,7 +333,7 @@ impl Edge {
         if head.method == Method::OPTIONS {
             return options(head.uri.path());
         }
-        let (route, hole) = routed(head)?;
+        let (route, holes) = routed(head)?;
         timing.set_route(route);
         if self.books.get().is_none() {
             // In a box: it happens once in a process's life, and would lie in every request's future.
@@ -299,7 +370,7 @@ impl Edge {
             peer,
             head,
             route,
-            hole,
+            holes,
             body,
             raw,
             coding,
@@ -340,10 +411,10 @@ fn options(path: &str) -> Outcome<Reply> {
     allow.map(Reply::options).ok_or_else(nowhere)
 }
 
-/// The route of a request, and what fills its hole.
-fn routed(head: &Parts) -> Outcome<(&'static Route, Option<&str>)> {
+/// The route of a request, and what fills its holes.
+fn routed(head: &Parts) -> Outcome<(&'static Route, Holes<'_>)> {
     match find(head.method.as_str(), head.uri.path()) {
-        Found::Route(route, hole) => Ok((route, hole)),
+        Found::Route(route, holes) => Ok((route, holes)),
         Found::Nowhere => Err(nowhere()),
         Found::OtherMethods(allow) => {
             let mut problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}."));

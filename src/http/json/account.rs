@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::config::{BATCH_ITEMS_MAX, NAME_CHARS_MAX};
-use crate::domain::account::{ACCOUNT_TYPES, AccountType, BALANCE_RULES, BalanceRule, STATUSES, Status};
+use crate::domain::account::{ACCOUNT_TYPES, AccountType, BALANCE_RULES, BalanceRule, GIVEN_STATUSES, Status};
 use crate::domain::entry::Metadata;
 use crate::domain::money::Currency;
 use crate::engine::command::NewAccount;
@@ -92,7 +92,7 @@ pub fn parse_account_change(body: &[u8]) -> Outcome<ChangeFields> {
     let change = ChangeFields {
         name: fields.text_change("name", NAME_CHARS_MAX).map(|name| name.map(Cow::into)),
         metadata: fields.metadata_change("metadata"),
-        status: fields.name_change("status", &STATUSES),
+        status: fields.name_change("status", &GIVEN_STATUSES),
     };
     fields.finish();
     if is_empty {
@@ -153,6 +153,7 @@ mod tests {
         );
         let cleared = ChangeFields { metadata: Some(Metadata::new()), ..nothing.clone() };
         assert_eq!(change(br#"{"metadata":null}"#), Ok(cleared), "null removes what can be absent");
+        assert_eq!(change(br#"{"status":"control"}"#), Err("validation_failed /status=invalid_value".into()));
         assert_eq!(change(br#"{"status":null}"#), Err("validation_failed /status=invalid_value".into()));
         assert_eq!(change(b"{}"), Err("validation_failed =invalid_value".into()));
         assert_eq!(change(br#"{"currency":"INR"}"#), Err("unknown_field /currency=unknown_field".into()));

@@ -6,6 +6,7 @@ use crate::config::NAME_CHARS_MAX;
 use crate::domain::entry::Metadata;
 use crate::domain::lending::customer::{CUSTOMER_KINDS, CustomerKind, is_bank_account, is_ifsc, is_pan};
 use crate::domain::time::Day;
+use crate::jobs::documents::fonts::undrawable;
 
 use super::super::problem::{FieldError, Outcome, Problem};
 use super::fields::Fields;
@@ -61,7 +62,9 @@ pub struct CustomerFields {
 pub fn parse_customer(body: &[u8]) -> Outcome<NewCustomerFields> {
     object(body, |fields| {
         fields.require("kind");
-        let name = fields.filled_text("name", NAME_CHARS_MAX).into();
+        let name = fields.filled_text("name", NAME_CHARS_MAX);
+        check_drawable(fields, &name);
+        let name = name.into();
         NewCustomerFields {
             kind: fields.name_of("kind", &CUSTOMER_KINDS).unwrap_or_default(),
             external_id: fields.external_id("external_id"),
@@ -77,16 +80,34 @@ pub fn parse_customer(body: &[u8]) -> Outcome<NewCustomerFields> {
 pub fn parse_customer_change(body: &[u8]) -> Outcome<CustomerFields> {
     let change = object(body, |fields| {
         let name = fields.text_change("name", NAME_CHARS_MAX);
-        if matches!(name.as_ref().map(Option::as_deref), Some(None | Some(""))) {
+        if name.as_ref().is_some_and(|name| name.as_ref().is_none_or(|name| name.trim().is_empty())) {
             fields.refuse("name", "invalid_value", "`name` cannot be empty; leave it out to keep it.");
         }
-        CustomerFields { name: name.flatten().map(Cow::into), ..changeable(fields) }
+        let name = name.flatten();
+        if let Some(name) = &name {
+            check_drawable(fields, name);
+        }
+        CustomerFields { name: name.map(Cow::into), ..changeable(fields) }
     })?;
     if change == CustomerFields::default() {
         let detail = "Name at least one field to change.".into();
         return Err(Problem::of_fields(vec![FieldError { pointer: String::new(), code: "invalid_value", detail }]));
     }
     Ok(change)
+}
+
+/// A customer's name stands on what is handed to him: one that would be drawn with an empty box is refused here, not
+/// found out at the counter.
+fn check_drawable(fields: &mut Fields<'_, '_>, name: &str) {
+    if let Some(character) = undrawable(name) {
+        let number = character as u32;
+        let shown = if character.is_control() { String::new() } else { format!("“{character}”, ") };
+        let detail = format!(
+            "`name` has the character {shown}U+{number:04X}, which no font of our documents has. They have Latin letters \
+             (composed, not with combining marks) and the scripts of India."
+        );
+        fields.refuse("name", "invalid_value", detail);
+    }
 }
 
 fn changeable(fields: &mut Fields<'_, '_>) -> CustomerFields {
@@ -138,6 +159,10 @@ mod tests {
         for (body, expected) in [
             ("{}", "validation_failed /kind=missing /name=missing"),
             (r#"{"kind":"king","name":""}"#, "validation_failed /name=invalid_value /kind=invalid_value"),
+            (r#"{"kind":"business","name":"李 & Co"}"#, "validation_failed /name=invalid_value"),
+            (r#"{"kind":"business","name":"a\u0301"}"#, "validation_failed /name=invalid_value"),
+            (r#"{"kind":"individual","name":"रवि कुमार"}"#, "taken"),
+            (r#"{"kind":"individual","name":"முருகன்"}"#, "taken"),
             (r#"{"kind":"business","name":"x","pan":"abc"}"#, "validation_failed /pan=invalid_value"),
             (r#"{"kind":"business","name":"x","ifsc":"X"}"#, "validation_failed /ifsc=invalid_value"),
             (r#"{"kind":"business","name":"x","bank_account":"1"}"#, "validation_failed /bank_account=invalid_value"),
@@ -158,6 +183,7 @@ mod tests {
             ("{}", "validation_failed =invalid_value"),
             (r#"{"name":null}"#, "validation_failed /name=invalid_value"),
             (r#"{"name":""}"#, "validation_failed /name=invalid_value"),
+            (r#"{"name":"Émile محمد"}"#, "validation_failed /name=invalid_value"),
             (r#"{"kind":"business"}"#, "unknown_field /kind=unknown_field"),
             (r#"{"external_id":"x"}"#, "unknown_field /external_id=unknown_field"),
         ] {

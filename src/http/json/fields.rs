@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::config::{EXTERNAL_ID_CHARS_MAX, METADATA_KEY_CHARS_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_CHARS_MAX};
 use crate::domain::entry::Metadata;
-use crate::domain::money::Decimal;
+use crate::domain::money::{Currency, Decimal};
 use crate::domain::time::Day;
 
 use super::super::problem::FieldError;
@@ -54,6 +54,16 @@ impl<'a, 'e> Fields<'a, 'e> {
         self.push(format!("{}/{escaped}", self.base), code, detail.into());
     }
 
+    /// Refuses what lies deeper: `pointer` is from the root of this object on.
+    pub fn refuse_at(&mut self, pointer: &str, code: &'static str, detail: impl Into<Cow<'static, str>>) {
+        self.push(format!("{}{pointer}", self.base), code, detail.into());
+    }
+
+    /// Whether anything in the whole body was refused so far.
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     fn push(&mut self, pointer: String, code: &'static str, detail: Cow<'static, str>) {
         if self.errors.len() < ERRORS_MAX {
             self.errors.push(FieldError { pointer, code, detail });
@@ -69,7 +79,8 @@ impl<'a, 'e> Fields<'a, 'e> {
         self.members.iter().any(|(key, value)| key == name && *value != Tree::Null)
     }
 
-    fn is_null(&self, name: &str) -> bool {
+    /// Whether a field is there and `null`.
+    pub fn is_null(&self, name: &str) -> bool {
         self.members.iter().any(|(key, value)| key == name && *value == Tree::Null)
     }
 
@@ -127,7 +138,7 @@ impl<'a, 'e> Fields<'a, 'e> {
     pub fn filled_text(&mut self, name: &str, chars_max: usize) -> Cow<'a, str> {
         let errors = self.errors.len();
         let text = self.required_text(name, chars_max);
-        if text.is_empty() && self.errors.len() == errors {
+        if text.trim().is_empty() && self.errors.len() == errors {
             self.refuse(name, "invalid_value", format!("`{name}` is empty."));
         }
         text
@@ -268,6 +279,34 @@ impl<'a, 'e> Fields<'a, 'e> {
         }
     }
 
+    /// An amount in rupees as paise; refused here, since lending knows its currency.
+    pub fn paise(&mut self, name: &str) -> Option<i64> {
+        let Some(decimal) = self.amount(name)? else {
+            let detail =
+                format!("`{name}` is a decimal in a string such as \"1250.50\": digits and at most one point.");
+            self.refuse(name, "amount_malformed", detail);
+            return None;
+        };
+        let paise = decimal.minor(Currency::INR).ok().and_then(|paise| i64::try_from(paise).ok());
+        if paise.is_none() {
+            let detail = format!("`{name}` has more than two decimals, or too many digits. Nothing is rounded here.");
+            self.refuse(name, "amount_scale", detail);
+        }
+        paise
+    }
+
+    /// As [`Fields::paise`], and the field must stand there. Without it the answer is zero.
+    pub fn required_paise(&mut self, name: &str) -> i64 {
+        self.require(name);
+        self.paise(name).unwrap_or_default()
+    }
+
+    /// A business date that must stand there.
+    pub fn required_day(&mut self, name: &str) -> Day {
+        self.require(name);
+        self.day(name).unwrap_or_default()
+    }
+
     /// A plain decimal of at most 28 digits, in a string; zero or more.
     pub fn decimal(&mut self, name: &str) -> Option<rust_decimal::Decimal> {
         let text = self.text(name, 32)?;
@@ -280,6 +319,21 @@ impl<'a, 'e> Fields<'a, 'e> {
             self.refuse(name, "invalid_value", detail);
         }
         decimal
+    }
+
+    /// An object of any members, whole numbers and texts; `None` when absent.
+    pub fn json(&mut self, name: &str) -> Option<serde_json::Value> {
+        let tree = self.take_value(name)?;
+        let is_object = matches!(tree, Tree::Object(_));
+        let value = tree.to_json().filter(|_| is_object);
+        if value.is_none() {
+            self.refuse(
+                name,
+                "wrong_type",
+                format!("`{name}` is an object; its numbers are whole, its names each stand once."),
+            );
+        }
+        value
     }
 
     /// An object, read by `read`; `None` when absent.

@@ -42,10 +42,23 @@ pub fn refused(error: &crate::domain::lending::terms::TermsError) -> Box<Problem
 }
 
 fn terms(fields: &mut Fields<'_, '_>) -> Terms {
-    let bare = Terms::default();
-    for name in ["principal", "annual_rate_pct"] {
-        fields.require(name);
+    fields.require("principal");
+    let undated = undated_terms(fields);
+    Terms {
+        principal: fields.decimal("principal").unwrap_or_default(),
+        disbursed_on: fields.day("disbursed_on"),
+        first_due_on: fields.day("first_due_on"),
+        rate_resets: fields.objects("rate_resets", LIST_MAX, reset),
+        prepayments: fields.objects("prepayments", LIST_MAX, prepayment),
+        foreclose_on: fields.day("foreclose_on"),
+        ..undated
     }
+}
+
+/// Terms without principal and dates: what a product says. The principal is zero.
+pub(super) fn undated_terms(fields: &mut Fields<'_, '_>) -> Terms {
+    let bare = Terms::default();
+    fields.require("annual_rate_pct");
     let mut holidays: Vec<Day> = Vec::new();
     for text in fields.texts("holidays", HOLIDAYS_MAX, 10).unwrap_or_default() {
         match Day::parse(&text) {
@@ -56,14 +69,12 @@ fn terms(fields: &mut Fields<'_, '_>) -> Terms {
     holidays.sort_unstable();
     holidays.dedup();
     Terms {
-        principal: fields.decimal("principal").unwrap_or_default(),
+        principal: Decimal::ZERO,
         annual_rate_pct: fields.decimal("annual_rate_pct").unwrap_or_default(),
         instalments: rows(fields, "instalments"),
         frequency: fields.name_of("frequency", &FREQUENCIES).unwrap_or(bare.frequency),
         method: fields.name_of("method", &METHODS).unwrap_or(bare.method),
         day_count: fields.name_of("day_count", &DAY_COUNTS).unwrap_or(bare.day_count),
-        disbursed_on: fields.day("disbursed_on"),
-        first_due_on: fields.day("first_due_on"),
         broken_period: fields.name_of("broken_period", &BROKEN_PERIODS),
         rounding: fields.object("rounding", rounding).unwrap_or_default(),
         instalment_fixed: fields.decimal("instalment_fixed"),
@@ -71,17 +82,15 @@ fn terms(fields: &mut Fields<'_, '_>) -> Terms {
         balloon: fields.decimal("balloon"),
         moratorium: fields.object("moratorium", moratorium).filter(|moratorium| moratorium.periods > 0),
         steps: fields.objects("steps", LIST_MAX, step),
-        rate_resets: fields.objects("rate_resets", LIST_MAX, reset),
-        prepayments: fields.objects("prepayments", LIST_MAX, prepayment),
-        foreclose_on: fields.day("foreclose_on"),
         holidays,
         holiday_shift: fields.name_of("holiday_shift", &HOLIDAY_SHIFTS).unwrap_or_default(),
         charges: fields.objects("charges", LIST_MAX, charge),
         apr_with_gst: !fields.has("apr_with_gst") || fields.flag("apr_with_gst"),
+        ..bare
     }
 }
 
-fn rows(fields: &mut Fields<'_, '_>, name: &str) -> Option<u32> {
+pub(super) fn rows(fields: &mut Fields<'_, '_>, name: &str) -> Option<u32> {
     fields.whole(name, ROWS).and_then(|rows| u32::try_from(rows).ok())
 }
 
@@ -105,7 +114,7 @@ fn rounding(fields: &mut Fields<'_, '_>) -> Rounding {
     }
 }
 
-fn moratorium(fields: &mut Fields<'_, '_>) -> Moratorium {
+pub(super) fn moratorium(fields: &mut Fields<'_, '_>) -> Moratorium {
     fields.require("periods");
     Moratorium {
         periods: rows(fields, "periods").unwrap_or_default(),
@@ -142,7 +151,7 @@ fn prepayment(fields: &mut Fields<'_, '_>) -> Prepayment {
     }
 }
 
-fn charge(fields: &mut Fields<'_, '_>) -> Charge {
+pub(super) fn charge(fields: &mut Fields<'_, '_>) -> Charge {
     fields.require("amount");
     Charge {
         name: fields.filled_text("name", crate::config::NAME_CHARS_MAX).into(),

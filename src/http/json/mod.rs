@@ -13,10 +13,15 @@ mod api_key;
 mod batch;
 mod customer;
 mod fields;
+mod job;
 mod loan;
+mod loan_order;
 mod order;
+mod product;
+mod sync_target;
 mod transfer;
 pub(in crate::http) mod tree;
+mod webhook;
 pub(in crate::http) mod wire;
 
 use crate::domain::ids::{AccountNo, Seq, parse_account_id, parse_id};
@@ -29,9 +34,14 @@ pub use account::{ChangeFields, parse_account, parse_account_change, parse_accou
 pub use api_key::{parse_new_key, parse_rotation};
 pub use batch::{BatchForm, parse_batch};
 pub use customer::{CustomerFields, NewCustomerFields, parse_customer, parse_customer_change};
+pub use job::{parse_job, parse_transfer_with_jobs};
 pub use loan::{parse_loan_terms, refused as loan_refused};
+pub use loan_order::{LendingResolver, REFERENCE_CHARS_MAX, parse_application, parse_day_opening, parse_loan_order};
 pub use order::{PeriodReopening, parse_empty, parse_period_close, parse_period_reopen, parse_post, parse_reversal};
+pub use product::{ProductFields, TermsFields, parse_product, parse_product_change, year_end_named};
+pub use sync_target::{NewTarget, TargetChange, parse_new_target, parse_target_change};
 pub use transfer::parse_transfer;
+pub use webhook::{EndpointChange, NewEndpoint, Signing, parse_endpoint_change, parse_new_endpoint, parse_replay};
 
 // What other formats share: the checks behind the syntax.
 pub(in crate::http) use batch::{no_items, too_many};

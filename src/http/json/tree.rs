@@ -44,6 +44,24 @@ impl<'a> Tree<'a> {
         Ok(tree)
     }
 
+    /// The same as a tree of serde's; `None` where a number is not whole or a name stands twice.
+    pub fn to_json(&self) -> Option<serde_json::Value> {
+        use serde_json::Value;
+        Some(match self {
+            Tree::Null => Value::Null,
+            Tree::Bool(value) => (*value).into(),
+            Tree::Whole(number) => i64::try_from(*number).ok()?.into(),
+            Tree::Number => return None,
+            Tree::Text(text) => text.as_ref().into(),
+            Tree::List(items) => Value::Array(items.iter().map(Tree::to_json).collect::<Option<_>>()?),
+            Tree::Object(members) => {
+                let map: Option<serde_json::Map<_, _>> =
+                    members.iter().map(|(name, value)| Some((name.to_string(), value.to_json()?))).collect();
+                Value::Object(map.filter(|map| map.len() == members.len())?)
+            }
+        })
+    }
+
     /// The word for the value in an error.
     pub fn kind(&self) -> &'static str {
         match self {

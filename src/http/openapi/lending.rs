@@ -15,8 +15,8 @@ use super::super::resources::Operation;
 use super::operations::{AFTER, DRY_RUN, Description, Gives, LIMIT, PLAIN};
 use super::schemas::{Kind, Schema, always, gives, or_null, sometimes, takes};
 
-const ROW: Kind = Kind::Whole { min: 1, max: ROWS_MAX as i64 };
-const KEEP: Kind = Kind::OneOf(|| KEEPS.iter().map(|(_, name)| *name).collect());
+pub(super) const ROW: Kind = Kind::Whole { min: 1, max: ROWS_MAX as i64 };
+pub(super) const KEEP: Kind = Kind::OneOf(|| KEEPS.iter().map(|(_, name)| *name).collect());
 const PAYEE: Kind = Kind::OneOf(|| PAYEES.iter().map(|(_, name)| *name).collect());
 
 const KINDS: Kind = Kind::OneOf(|| CUSTOMER_KINDS.iter().map(|(_, name)| *name).collect());

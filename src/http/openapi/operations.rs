@@ -1,14 +1,14 @@
 //! What each operation does, takes, gives and refuses, on one page: beside the table of routes, the other
 //! half of the contract.
 //!
-//! The `match` of [`describe`] is exhaustive: an operation that nobody describes does not compile.
+//! An operation that nobody describes has no summary, and a test misses it.
 //! Everything that follows from a route's class, body and media types is derived in [`codes`], not listed.
 
 use crate::domain::reject::RejectCode as R;
 
-use super::super::problem::{Code, EDGE_CODES};
+use super::super::problem::Code;
 use super::super::resources::Operation;
-use super::super::router::{Class, Route, Takes};
+pub use super::codes::codes;
 use super::schemas::{self as s, Schema};
 
 /// A query parameter.
@@ -35,6 +35,8 @@ pub enum Value {
     Limit,
     /// A whole number.
     Whole,
+    /// A place in the journal.
+    Seq,
     /// Where the last page ended.
     Cursor,
     /// The name of an account.
@@ -47,8 +49,12 @@ pub enum Value {
     Expand(&'static [&'static str]),
     /// An id of a voucher.
     Entry,
+    /// The name of an object with this prefix.
+    Named(&'static str),
     /// ISO 4217.
     Currency,
+    /// A short text like this one.
+    Text(&'static str),
 }
 
 /// What an operation answers when it succeeds.
@@ -89,12 +95,14 @@ pub struct Description {
     pub also: &'static [Code],
 }
 
-const fn parameter(name: &'static str, kind: Value, about: &'static str) -> Parameter {
+pub(super) const fn parameter(name: &'static str, kind: Value, about: &'static str) -> Parameter {
     Parameter { name, kind, about }
 }
 
 pub(super) const DRY_RUN: Parameter =
     parameter("dry_run", Value::Flag, "Decide and change nothing: 200, no id, no idempotency key needed.");
+pub(super) const AS_OF_SEQ: Parameter =
+    parameter("as_of_seq", Value::Seq, "Of a document: as this entry left the books; as they are when absent.");
 pub(super) const LIMIT: Parameter = parameter("limit", Value::Limit, "Rows of a page.");
 pub(super) const AFTER: Parameter = parameter("starting_after", Value::Cursor, "The last row of the page before.");
 const TRANSFER_EXPAND: Parameter = parameter(
@@ -117,6 +125,7 @@ const NEW: &[R] = &[
     R::AmountScale,
     R::AccountClosed,
     R::AccountFrozen,
+    R::ControlAccount,
     R::ExternalIdExists,
     R::PeriodClosed,
     R::InsufficientFunds,
@@ -151,11 +160,27 @@ pub fn describe(operation: Operation) -> Description {
         Op::CreateCustomer | Op::ListCustomers | Op::GetCustomer | Op::UpdateCustomer | Op::CalculateLoan => {
             super::lending::describe(operation)
         }
+        Op::CreateJob | Op::ListJobs | Op::GetJob | Op::RetryJob | Op::CancelJob => super::jobs::describe(operation),
+        Op::CreateWebhookEndpoint
+        | Op::ListWebhookEndpoints
+        | Op::GetWebhookEndpoint
+        | Op::UpdateWebhookEndpoint
+        | Op::RotateWebhookSecret
+        | Op::TestWebhookEndpoint
+        | Op::ReplayWebhookEvents
+        | Op::ListWebhookAttempts
+        | Op::ListWebhookDeliveries
+        | Op::ResendWebhookEvent => super::webhooks::describe(operation),
+        Op::CreateSyncTarget | Op::ListSyncTargets | Op::GetSyncTarget | Op::UpdateSyncTarget => {
+            super::sync::describe(operation)
+        }
+        Op::ListEvents | Op::StreamEvents | Op::OpenWebsocket => super::events::describe(operation),
         Op::GetLatency | Op::GetMetrics => measured(operation),
         Op::AcceptClock | Op::GetStatus | Op::GetLivez | Op::GetReadyz | Op::GetStartupz => process(operation),
         Op::ListProblems | Op::GetProblem | Op::GetOpenapi | Op::GetDocs | Op::GetDocsStyle | Op::GetProto => {
             description(operation)
         }
+        _ => super::loan_operations::describe(operation),
     }
 }
 
@@ -171,9 +196,10 @@ fn transfers(operation: Operation) -> Description {
             summary: "Moves money",
             about: "One debit, one credit, one amount; with `pending` the amount is only held. The answer leaves when it is on disk.",
             parameters: &[DRY_RUN],
-            body: Some(&s::NEW_TRANSFER),
+            body: Some(&s::NEW_SINGLE_TRANSFER),
             statuses: &[200, 201],
             refusals: NEW,
+            also: &[Code::JobsUnavailable],
             ..plain
         },
         Operation::CreateTransferBatch => Description {
@@ -239,6 +265,7 @@ fn fates(operation: Operation) -> Description {
                 R::AmountScale,
                 R::AccountClosed,
                 R::AccountFrozen,
+                R::ControlAccount,
                 R::PeriodClosed,
                 R::InsufficientFunds,
                 R::BalanceOverflow,
@@ -254,15 +281,18 @@ fn fates(operation: Operation) -> Description {
         },
         _ => Description {
             summary: "Moves a posted transfer back",
-            about: "Whole, once, and never a reversal. It respects the status of the accounts, not their balance rules.",
+            about: "Whole, once, and never a reversal. It respects the status of the accounts, not their balance rules. What a \
+                    record of lending made is undone by the loan's own command.",
             body: Some(&s::NEW_REVERSAL),
             messages: ("Reverse", "Transfer"),
             statuses: &[200, 201],
             refusals: &[
                 R::TransferNotPosted,
                 R::AlreadyReversed,
+                R::TransferOfLending,
                 R::AccountClosed,
                 R::AccountFrozen,
+                R::ControlAccount,
                 R::PeriodClosed,
                 R::BalanceOverflow,
             ],
@@ -292,7 +322,7 @@ fn accounts(operation: Operation) -> Description {
             summary: "Changes an account",
             about: "`If-Match` with the `ETag`, or with `\"<version>\"`, refuses the change when somebody else was faster.",
             body: Some(&s::ACCOUNT_CHANGE),
-            refusals: &[R::VersionMismatch, R::AccountNotEmpty],
+            refusals: &[R::VersionMismatch, R::AccountNotEmpty, R::ControlAccount],
             also: &[Code::AccountNotFoundInPath, Code::PreconditionMalformed],
             ..plain
         },
@@ -339,6 +369,12 @@ fn readings(operation: Operation) -> Description {
                 &[
                     parameter("from", Value::Date, "First effective date."),
                     parameter("to", Value::Date, "Last effective date."),
+                    parameter(
+                        "format",
+                        Value::OneOf(|| vec!["json", "csv", "pdf", "camt053", "mt940"]),
+                        "Instead of `Accept`. The last three are the whole statement, oldest line first: no pages, no fields.",
+                    ),
+                    AS_OF_SEQ,
                     LIMIT,
                     parameter(
                         "starting_after",
@@ -410,6 +446,11 @@ fn books(operation: Operation) -> Description {
             parameters: const {
                 &[
                     parameter("on", Value::Date, "By effective date, at the end of this day; everything when absent."),
+                    parameter(
+                        "as",
+                        Value::OneOf(|| vec!["recorded", "corrected"]),
+                        "As the day was sealed, which is what sealed days show when it is absent, or with all that is booked now.",
+                    ),
                     parameter("currency", Value::Currency, "Only this one."),
                 ]
             },
@@ -526,44 +567,4 @@ fn description(operation: Operation) -> Description {
         Operation::GetDocsStyle => Description { summary: "How the pages look", ..plain },
         _ => Description { summary: "The protobuf messages", ..plain },
     }
-}
-
-/// Everything that a route can refuse with, each code once, in the order of their tables.
-#[must_use]
-pub fn codes(route: &Route) -> Vec<Code> {
-    let Description { refusals, also, parameters, body, .. } = describe(route.operation);
-    let mut codes: Vec<Code> = refusals.iter().map(|code| Code::Books(*code)).collect();
-    if route.class == Class::Money {
-        codes.push(Code::Books(R::AmountLimitExceeded));
-    }
-    let is_api = !route.is_public();
-    let is_command = matches!(route.class, Class::Money | Class::Change);
-    let has_books = is_api && route.operation != Operation::GetOperation;
-    codes.extend(EDGE_CODES.into_iter().filter(|code| match code {
-        // Every body is read, also one that nobody asked for.
-        Code::BodyUnreadable
-        | Code::BodyTimeout
-        | Code::BodyTooLarge
-        | Code::NotAcceptable
-        | Code::InternalError
-        | Code::Overloaded
-        | Code::TimeoutMalformed
-        | Code::HostMalformed => true,
-        Code::ConcurrencyLimited => route.class != Class::Process,
-        Code::MalformedJson | Code::UnknownField | Code::ValidationFailed | Code::UnsupportedMediaType => {
-            body.is_some()
-        }
-        Code::MalformedProtobuf => matches!(route.takes, Takes::Message | Takes::MessageOrNothing | Takes::Batch),
-        Code::IdempotencyKeyMissing => route.class == Class::Money,
-        Code::IdempotencyKeyMalformed | Code::KeyInFlight | Code::KeyReused | Code::OutcomeUnknown => is_command,
-        // Known keys are limited where it is about the books, whoever guesses everywhere.
-        Code::UnknownParameter | Code::RateLimited => is_api,
-        Code::InvalidParameter => is_api || !parameters.is_empty(),
-        Code::JournalUnavailable | Code::JournalFull | Code::DeadlineUnmeetable | Code::Draining | Code::Recovering => {
-            has_books
-        }
-        // Who may ask, and how often, is asked before what.
-        other => also.contains(other) || (is_api && matches!(other.facts().status, 401 | 403)),
-    }));
-    codes
 }

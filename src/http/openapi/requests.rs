@@ -3,36 +3,53 @@
 use crate::config::{
     BATCH_ITEMS_MAX, DESCRIPTION_CHARS_MAX, HOLD_SECONDS_MAX, KEY_OVERLAP_SECONDS_MAX, NAME_CHARS_MAX,
 };
+use crate::domain::objects::JOBS_PER_COMMAND_MAX;
 
 use super::schemas::{
-    ACCOUNT_STATUS, CODE, KEY_LIMIT, Kind, MODE, ROLE_NAMES, RULES, Schema, TYPES, always, sometimes, takes,
+    CODE, Field, GIVEN_STATUS, KEY_LIMIT, Kind, MODE, NEW_JOB, ROLE_NAMES, RULES, Schema, TYPES, always, sometimes,
+    takes,
 };
 
-/// The body of `POST /v1/transfers`, and an item of a batch.
-pub const NEW_TRANSFER: Schema = takes(
-    "NewTransfer",
-    "A transfer to make.",
-    &[
-        always("debit_account", Kind::AccountName, "The account on the debit side."),
-        always("credit_account", Kind::AccountName, "The account on the credit side."),
-        always(
-            "amount",
-            Kind::Amount,
-            "In the accounts' currency; more decimals than it has are refused, not rounded.",
-        ),
-        sometimes("code", CODE, "Your own code; 0 when absent."),
-        sometimes("external_id", Kind::ExternalId, "Your own id, unique for ever among transfers."),
-        sometimes("effective_date", Kind::Date, "The business date when absent; never in a closed period."),
-        sometimes("description", Kind::Text(DESCRIPTION_CHARS_MAX), "Free text."),
-        sometimes("metadata", Kind::Metadata, "Your own pairs."),
-        sometimes("pending", Kind::Flag, "Hold the amount instead of posting it."),
-        sometimes(
-            "expires_in_s",
-            Kind::Whole { min: 1, max: HOLD_SECONDS_MAX },
-            "Life of the hold, seconds; only with `pending`.",
-        ),
-    ],
-);
+const TRANSFER_FIELDS: [Field; 10] = [
+    always("debit_account", Kind::AccountName, "The account on the debit side."),
+    always("credit_account", Kind::AccountName, "The account on the credit side."),
+    always("amount", Kind::Amount, "In the accounts' currency; more decimals than it has are refused, not rounded."),
+    sometimes("code", CODE, "Your own code; 0 when absent."),
+    sometimes("external_id", Kind::ExternalId, "Your own id, unique for ever among transfers."),
+    sometimes("effective_date", Kind::Date, "The business date when absent; never in a closed period."),
+    sometimes("description", Kind::Text(DESCRIPTION_CHARS_MAX), "Free text."),
+    sometimes("metadata", Kind::Metadata, "Your own pairs."),
+    sometimes("pending", Kind::Flag, "Hold the amount instead of posting it."),
+    sometimes(
+        "expires_in_s",
+        Kind::Whole { min: 1, max: HOLD_SECONDS_MAX },
+        "Life of the hold, seconds; only with `pending`.",
+    ),
+];
+
+const SINGLE_FIELDS: [Field; 11] = {
+    let [a, b, c, d, e, f, g, h, i, j] = TRANSFER_FIELDS;
+    [
+        a,
+        b,
+        c,
+        d,
+        e,
+        f,
+        g,
+        h,
+        i,
+        j,
+        sometimes("jobs", Kind::List(&NEW_JOB, JOBS_PER_COMMAND_MAX), "Work after the answer, born with it."),
+    ]
+};
+
+/// An item of a batch that makes a transfer.
+pub const NEW_TRANSFER: Schema = takes("NewTransfer", "A transfer to make.", &TRANSFER_FIELDS);
+
+/// The body of `POST /v1/transfers`.
+pub const NEW_SINGLE_TRANSFER: Schema =
+    takes("NewSingleTransfer", "A transfer to make, and what follows from it.", &SINGLE_FIELDS);
 
 /// An item of a batch that posts a hold.
 pub const POST_ITEM: Schema = takes(
@@ -112,7 +129,7 @@ const CHANGE: Schema = takes(
         sometimes("metadata", Kind::Metadata, "Replaces all pairs."),
         sometimes(
             "status",
-            ACCOUNT_STATUS,
+            GIVEN_STATUS,
             "Frozen refuses new transfers, posts and reversals; only an empty account can be closed.",
         ),
     ],

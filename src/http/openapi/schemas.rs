@@ -5,16 +5,27 @@
 
 use crate::config::{BATCH_ITEMS_MAX, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
 use crate::domain::access::ROLES;
-use crate::domain::account::{ACCOUNT_TYPES, BALANCE_RULES, STATUSES};
+use crate::domain::account::{ACCOUNT_TYPES, BALANCE_RULES, GIVEN_STATUSES, STATUSES};
 use crate::engine::view::TransferStatus;
 
+pub use super::catalogue::SCHEMAS;
+pub use super::events::{EVENT, EVENT_PAGE};
+pub use super::jobs::{BORN_JOB, BORN_JOBS, JOB, JOB_PROGRESS, NEW_JOB};
 pub use super::lending::{
     CHARGE_SHOWN, CUSTOMER, CUSTOMER_CHANGE, LOAN_CALCULATION, LOAN_CHARGE, MORATORIUM, NEW_CUSTOMER,
     NEW_LOAN_CALCULATION, PREPAYMENT, RATE_RESET, ROUNDING, SCHEDULE_ROW, STEP,
 };
+pub use super::loan_bodies::*;
+pub use super::loans::*;
+pub use super::reports::*;
 pub use super::requests::{
     ACCOUNT_CHANGE, NEW_ACCOUNT, NEW_ACCOUNTS, NEW_API_KEY, NEW_BATCH, NEW_CLOSING, NEW_POSTING, NEW_REOPENING,
-    NEW_REVERSAL, NEW_ROTATION, NEW_TRANSFER, NOTHING, POST_ITEM, VOID_ITEM,
+    NEW_REVERSAL, NEW_ROTATION, NEW_SINGLE_TRANSFER, NEW_TRANSFER, NOTHING, POST_ITEM, VOID_ITEM,
+};
+pub use super::sync::{NEW_SYNC_TARGET, SYNC_STANDING, SYNC_TARGET, SYNC_TARGET_CHANGE};
+pub use super::webhooks::{
+    NEW_REPLAY, NEW_WEBHOOK_ENDPOINT, WEBHOOK_ATTEMPT, WEBHOOK_DELIVERY, WEBHOOK_ENDPOINT, WEBHOOK_ENDPOINT_CHANGE,
+    WEBHOOK_STANDING,
 };
 
 /// What the value of a field is.
@@ -52,6 +63,10 @@ pub enum Kind {
     Instant,
     /// A seq: a whole number as a string.
     Seq,
+    /// A list of at most so many short texts.
+    Texts(usize),
+    /// A number, perhaps with a fraction.
+    Number,
     /// A whole number.
     Whole { min: i64, max: i64 },
     /// Scopes of an API key.
@@ -70,8 +85,20 @@ pub enum Kind {
     Metadata,
     /// Another object.
     Object(&'static Schema),
+    /// The name of an object with this prefix: its id, or `ext:` and its external id.
+    Named(&'static str),
+    /// A list of each of these, in any order.
+    Order(fn() -> Vec<&'static str>),
+    /// Any JSON object.
+    Any,
+    /// A JSON object such as this.
+    Like(fn() -> serde_json::Value),
+    /// A list of any JSON objects.
+    Anys,
     /// A list of objects.
     List(&'static Schema, usize),
+    /// One of several objects.
+    AnyOf(&'static [&'static Schema]),
     /// A list whose items are one of several objects.
     ListOf(&'static [&'static Schema], usize),
 }
@@ -145,6 +172,7 @@ const COUNT: Kind = Kind::Whole { min: 0, max: i64::MAX };
 pub(super) const CODE: Kind = Kind::Whole { min: 0, max: u32::MAX as i64 };
 pub(super) const TYPES: Kind = Kind::OneOf(|| ACCOUNT_TYPES.iter().map(|(_, name)| *name).collect());
 pub(super) const RULES: Kind = Kind::OneOf(|| BALANCE_RULES.iter().map(|(_, name)| *name).collect());
+pub(super) const GIVEN_STATUS: Kind = Kind::OneOf(|| GIVEN_STATUSES.iter().map(|(_, name)| *name).collect());
 pub(super) const ACCOUNT_STATUS: Kind = Kind::OneOf(|| STATUSES.iter().map(|(_, name)| *name).collect());
 const TRANSFER_STATUS: Kind = Kind::OneOf(|| {
     use TransferStatus::{Expired, Pending, Posted, Voided};
@@ -367,6 +395,7 @@ pub const TRIAL_BALANCE: Schema = gives(
     &[
         always("object", Kind::Exactly("trial_balance"), "What this is."),
         or_null("on", Kind::Date, "The end of this day, or everything that is booked."),
+        always("as", BASIS, "As the day was sealed, or with all that is booked now."),
         always("rows", Kind::List(&TRIAL_BALANCE_ROW, usize::MAX), "By currency, code and type."),
         always("totals", Kind::List(&TRIAL_BALANCE_TOTAL, usize::MAX), "By currency."),
     ],
@@ -395,15 +424,16 @@ pub const VERIFICATION: Schema = gives(
 /// A background operation.
 pub const OPERATION: Schema = gives(
     "Operation",
-    "Work in the background; forgotten when the server restarts.",
+    "Work in the background. A verification is forgotten when the server restarts, the end of a day never.",
     &[
         always("object", Kind::Exactly("operation"), "What this is."),
-        always("id", Kind::Id("op_"), "Its id."),
-        always("kind", Kind::Exactly("verification"), "What it does."),
+        sometimes("id", Kind::Id("op_"), "Its id; absent in a dry run."),
+        sometimes("dry_run", Kind::True, "Nothing was done."),
+        always("kind", Kind::OneOf(|| vec!["verification", "day_end"]), "What it does."),
         always("status", Kind::OneOf(|| vec!["running", "succeeded", "failed"]), "Where it stands."),
         always("created_at", Kind::Instant, "When it was asked for."),
-        always("progress", Kind::Object(&PROGRESS), "How far it is."),
-        or_null("result", Kind::Object(&VERIFICATION), "What came out."),
+        always("progress", Kind::Object(&PROGRESS), "How far it is: entries, or loans."),
+        or_null("result", Kind::AnyOf(&[&VERIFICATION, &DAY_END]), "What came out."),
         or_null("error", Kind::Text(usize::MAX), "Why it could not run."),
     ],
 );
@@ -506,57 +536,3 @@ pub const FIELD_ERROR: Schema = gives(
         always("detail", Kind::Text(usize::MAX), "What to do about it."),
     ],
 );
-
-/// Every object, those that others hold after those that hold them.
-pub const SCHEMAS: &[&Schema] = &[
-    &NEW_TRANSFER,
-    &NEW_BATCH,
-    &POST_ITEM,
-    &VOID_ITEM,
-    &NEW_POSTING,
-    &NEW_REVERSAL,
-    &NOTHING,
-    &NEW_ACCOUNT,
-    &NEW_ACCOUNTS,
-    &ACCOUNT_CHANGE,
-    &NEW_CLOSING,
-    &NEW_REOPENING,
-    &NEW_API_KEY,
-    &NEW_ROTATION,
-    &NEW_CUSTOMER,
-    &CUSTOMER_CHANGE,
-    &CUSTOMER,
-    &NEW_LOAN_CALCULATION,
-    &ROUNDING,
-    &MORATORIUM,
-    &STEP,
-    &RATE_RESET,
-    &PREPAYMENT,
-    &LOAN_CHARGE,
-    &LOAN_CALCULATION,
-    &CHARGE_SHOWN,
-    &SCHEDULE_ROW,
-    &TRANSFER,
-    &ACCOUNT,
-    &BALANCES,
-    &BATCH,
-    &ACCOUNT_BATCH,
-    &RESULT,
-    &ENTRY,
-    &STATEMENT,
-    &STATEMENT_LINE,
-    &PERIODS,
-    &PERIOD_EVENT,
-    &TRIAL_BALANCE,
-    &TRIAL_BALANCE_ROW,
-    &TRIAL_BALANCE_TOTAL,
-    &OPERATION,
-    &PROGRESS,
-    &VERIFICATION,
-    &CLOCK,
-    &STATUS,
-    &CHAIN_HEAD,
-    &API_KEY,
-    &HEALTH,
-    &FIELD_ERROR,
-];

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::http::json;
 use crate::http::problem::Outcome;
+use crate::http::resources::Operation as Op;
 
 /// Names that any request schema has, and some that none has.
 fn names() -> BTreeSet<&'static str> {
@@ -24,9 +25,30 @@ impl json::Resolver for Nobody {
     }
 }
 
+impl json::LendingResolver for Nobody {
+    fn customer_named(&self, _: &str) -> Result<Option<u32>, crate::engine::view::Unavailable> {
+        Ok(None)
+    }
+    fn product_named(&self, _: &str) -> Result<Option<u32>, crate::engine::view::Unavailable> {
+        Ok(None)
+    }
+}
+
+/// What a body asks of a loan.
+fn order(operation: Op, body: &[u8]) -> Outcome<()> {
+    json::parse_loan_order(operation, (1, crate::domain::ids::Seq(7)), body, &Nobody).map(drop)
+}
+
 type Parse = fn(&[u8]) -> Outcome<()>;
 
 const PARSERS: &[(&Schema, Parse)] = &[
+    (&schemas::NEW_SINGLE_TRANSFER, |body| json::parse_transfer_with_jobs(body, &Nobody).map(drop)),
+    (&schemas::NEW_JOB, |body| json::parse_job(body).map(drop)),
+    (&schemas::NEW_WEBHOOK_ENDPOINT, |body| json::parse_new_endpoint(body).map(drop)),
+    (&sync::NEW_SYNC_TARGET, |body| json::parse_new_target(body).map(drop)),
+    (&sync::SYNC_TARGET_CHANGE, |body| json::parse_target_change(body).map(drop)),
+    (&schemas::WEBHOOK_ENDPOINT_CHANGE, |body| json::parse_endpoint_change(body).map(drop)),
+    (&schemas::NEW_REPLAY, |body| json::parse_replay(body).map(drop)),
     (&schemas::NEW_TRANSFER, |body| json::parse_transfer(body, &Nobody).map(drop)),
     (&schemas::NEW_BATCH, |body| json::parse_batch(body, json::BatchForm::Json, &Nobody).map(drop)),
     (&schemas::NEW_POSTING, |body| json::parse_post(body).map(drop)),
@@ -41,6 +63,32 @@ const PARSERS: &[(&Schema, Parse)] = &[
     (&schemas::NEW_CUSTOMER, |body| json::parse_customer(body).map(drop)),
     (&schemas::CUSTOMER_CHANGE, |body| json::parse_customer_change(body).map(drop)),
     (&schemas::NEW_LOAN_CALCULATION, |body| json::parse_loan_terms(body).map(drop)),
+    (&schemas::NEW_LOAN_PRODUCT, |body| json::parse_product(body, &Nobody).map(drop)),
+    (&schemas::LOAN_PRODUCT_CHANGE, |body| json::parse_product_change(body).map(drop)),
+    (&schemas::NEW_LOAN, |body| json::parse_application(body, &Nobody).map(drop)),
+    (&schemas::NEW_REFUSAL, |body| order(Op::DeclineLoan, body)),
+    (&schemas::KFS_ACCEPTANCE, |body| order(Op::AcceptKfs, body)),
+    (&schemas::NEW_DISBURSAL, |body| order(Op::DisburseLoan, body)),
+    (&schemas::DISBURSAL_RETURN, |body| order(Op::ReturnDisbursal, body)),
+    (&schemas::NEW_REPAYMENT, |body| order(Op::CreateRepayment, body)),
+    (&schemas::NEW_PREPAYMENT, |body| order(Op::CreatePrepayment, body)),
+    (&schemas::FORECLOSURE, |body| order(Op::ForecloseLoan, body)),
+    (&schemas::NEW_DUE, |body| order(Op::CreateLoanCharge, body)),
+    (&schemas::NEW_WAIVER, |body| order(Op::WaiveDues, body)),
+    (&schemas::NEW_PLAN, |body| order(Op::RescheduleLoan, body)),
+    (&schemas::NEW_RATE, |body| order(Op::ResetRate, body)),
+    (&schemas::NEW_WRITE_OFF, |body| order(Op::WriteOffLoan, body)),
+    (&schemas::NEW_WRITE_OFF, |body| order(Op::ReverseRepayment, body)),
+    (&schemas::SETTLEMENT, |body| order(Op::SettleLoan, body)),
+    (&schemas::NEW_PAUSE, |body| order(Op::PauseLoan, body)),
+    (&schemas::NEW_WATCH, |body| order(Op::WatchLoan, body)),
+    (&schemas::NEW_RECOVERY, |body| order(Op::RecoverLoan, body)),
+    (&schemas::NEW_REFUND, |body| order(Op::RefundAdvance, body)),
+    (&schemas::CANCELLATION, |body| order(Op::CancelLoan, body)),
+    (&schemas::LOAN_DECISION, |body| order(Op::ApproveLoan, body)),
+    (&schemas::LOAN_DECISION, |body| order(Op::IssueKfs, body)),
+    (&schemas::LOAN_DECISION, |body| order(Op::CloseLoan, body)),
+    (&schemas::DAY_OPENING, |body| json::parse_day_opening(body).map(drop)),
     (&schemas::NEW_ROTATION, |body| json::parse_rotation(body).map(drop)),
 ];
 

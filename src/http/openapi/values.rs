@@ -94,6 +94,14 @@ pub fn schema_of(kind: Kind) -> Json {
         Kind::OneOf(names) => json!({ "type": "string", "enum": names() }),
         Kind::AccountName | Kind::TransferName => json!({ "type": "string", "maxLength": 256 }),
         Kind::Id(prefix) => id(prefix),
+        Kind::Named(_) => json!({ "type": "string", "minLength": 1, "maxLength": 256 }),
+        Kind::Order(names) => {
+            let names = names();
+            json!({ "type": "array", "minItems": names.len(), "maxItems": names.len(), "uniqueItems": true,
+                    "items": { "enum": names } })
+        }
+        Kind::Any | Kind::Like(_) => json!({ "type": "object" }),
+        Kind::Anys => json!({ "type": "array", "items": { "type": "object" } }),
         Kind::AccountId => json!({ "anyOf": [id("acct_"), reference("Account")] }),
         Kind::TransferId => json!({ "anyOf": [id("tr_"), reference("Transfer")] }),
         Kind::ExternalId => json!({ "type": "string", "pattern": format!("^[!-~]{{1,{EXTERNAL_ID_CHARS_MAX}}}$") }),
@@ -111,10 +119,14 @@ pub fn schema_of(kind: Kind) -> Json {
             "maxItems": API_KEY_SCOPES_MAX,
             "items": { "type": "string", "maxLength": EXTERNAL_ID_CHARS_MAX },
         }),
+        Kind::Texts(max) => {
+            json!({ "type": "array", "maxItems": max, "items": { "type": "string", "minLength": 1, "maxLength": 64 } })
+        }
+        Kind::Number => json!({ "type": "number", "minimum": 0 }),
         Kind::Dates(max) => {
             json!({ "type": "array", "maxItems": max, "items": { "type": "string", "format": "date" } })
         }
-        Kind::Digits => json!({ "type": "string", "pattern": "^[0-9]{1,19}$" }),
+        Kind::Digits => json!({ "type": "string", "pattern": "^[0-9]{1,20}$" }),
         Kind::Fingerprint => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$" }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::True => json!({ "const": true }),
@@ -125,6 +137,10 @@ pub fn schema_of(kind: Kind) -> Json {
             "additionalProperties": { "type": "string", "maxLength": METADATA_VALUE_CHARS_MAX },
         }),
         Kind::Object(schema) => reference(schema.name),
+        Kind::AnyOf(several) => {
+            let any: Vec<Json> = several.iter().map(|schema| reference(schema.name)).collect();
+            json!({ "anyOf": any })
+        }
         Kind::List(schema, usize::MAX) => json!({ "type": "array", "items": reference(schema.name) }),
         Kind::List(schema, max) => json!({ "type": "array", "maxItems": max, "items": reference(schema.name) }),
         Kind::ListOf(several, max) => {
@@ -138,7 +154,7 @@ pub fn schema_of(kind: Kind) -> Json {
 #[must_use]
 pub fn example_of(schema: &Schema) -> Json {
     let is_shown = |field: &&Field| {
-        matches!(field.need, Need::Always | Need::OrNull) || ["id", "instalments"].contains(&field.name)
+        matches!(field.need, Need::Always | Need::OrNull) || ["id", "instalments", "reference"].contains(&field.name)
     };
     let mut shown: Vec<&Field> = schema.fields.iter().filter(is_shown).collect();
     if shown.is_empty() {
@@ -161,11 +177,14 @@ fn example_value(field: &Field) -> Json {
         Kind::OneOf(names) => names().first().copied().into(),
         Kind::AccountName if field.name.starts_with("credit") => "ext:SALES-1".into(),
         Kind::AccountName => "ext:CASH-1".into(),
-        Kind::Id(prefix) => format!("{prefix}0000000000007").into(),
+        Kind::Order(names) => json!(names()),
+        Kind::Anys => json!([{}]),
+        Kind::Id(prefix) | Kind::Named(prefix) => format!("{prefix}0000000000007").into(),
         Kind::AccountId if field.name.starts_with("credit") => "acct_0000000000002".into(),
         Kind::AccountId => "acct_0000000000001".into(),
         Kind::TransferName | Kind::TransferId => "tr_0000000000007".into(),
         Kind::ExternalId => "CASH-1".into(),
+        Kind::Amount | Kind::SignedAmount if field.name.ends_with("_pct") => "15".into(),
         Kind::Amount | Kind::SignedAmount => "1250.50".into(),
         Kind::Currency => "INR".into(),
         Kind::Date => "2026-10-31".into(),
@@ -177,10 +196,14 @@ fn example_value(field: &Field) -> Json {
         Kind::Digits => "50000".into(),
         Kind::Fingerprint => "ab".repeat(32).into(),
         Kind::Flag => false.into(),
+        Kind::Texts(_) => json!(["transfer.posted", "loan.*"]),
+        Kind::Number => json!(1.25),
         Kind::True => true.into(),
-        Kind::Metadata => json!({}),
+        Kind::Metadata | Kind::Any => json!({}),
+        Kind::Like(example) => example(),
         Kind::Object(schema) => example_of(schema),
         Kind::List(schema, _) => json!([example_of(schema)]),
+        Kind::AnyOf(several) => several.first().map_or_else(|| json!({}), |schema| example_of(schema)),
         Kind::ListOf(several, _) => several.iter().take(1).map(|schema| example_of(schema)).collect(),
     }
 }
@@ -197,6 +220,10 @@ pub fn words_of(kind: Kind) -> String {
         Kind::AccountName => "acct_… or ext:…".into(),
         Kind::TransferName => "tr_… or ext:…".into(),
         Kind::Id(prefix) => format!("{prefix}…"),
+        Kind::Named(prefix) => format!("{prefix}… or ext:…"),
+        Kind::Order(names) => format!("list of {}, each once", names().join(", ")),
+        Kind::Any | Kind::Like(_) => "object".into(),
+        Kind::Anys => "list of objects".into(),
         Kind::AccountId => "acct_…, or the account".into(),
         Kind::TransferId => "tr_…, or the transfer".into(),
         Kind::ExternalId => format!("1 to {EXTERNAL_ID_CHARS_MAX} visible ASCII characters"),
@@ -213,6 +240,8 @@ pub fn words_of(kind: Kind) -> String {
         Kind::Digits => "string of digits".into(),
         Kind::Fingerprint => "SHA-256, 64 hexadecimal digits, colons allowed".into(),
         Kind::Flag => "true or false".into(),
+        Kind::Texts(max) => format!("list of names, at most {max}"),
+        Kind::Number => "number".into(),
         Kind::True => "true".into(),
         Kind::Metadata => {
             format!(
@@ -220,6 +249,7 @@ pub fn words_of(kind: Kind) -> String {
             )
         }
         Kind::Object(schema) => schema.name.into(),
+        Kind::AnyOf(several) => several.iter().map(|schema| schema.name).collect::<Vec<_>>().join(" or "),
         Kind::List(schema, usize::MAX) => format!("list of {}", schema.name),
         Kind::List(schema, max) => format!("list of {}, at most {max}", schema.name),
         Kind::ListOf(several, max) => {

@@ -86,11 +86,13 @@ pub fn statement_csv(statement: &Statement) -> Vec<u8> {
 
 /// A trial balance object. `on` is `null` for "with everything that is booked".
 #[must_use]
-pub fn trial_balance(rows: &TrialBalance, on: Option<Day>) -> Vec<u8> {
+pub fn trial_balance(rows: &TrialBalance, on: Option<Day>, basis: &'static str) -> Vec<u8> {
     let mut out = Vec::with_capacity(128 + rows.len() * 128);
     let mut totals: BTreeMap<Currency, GlTotals> = BTreeMap::new();
     out.extend_from_slice(b"{\"object\":\"trial_balance\",\"on\":");
     write_day_or_null(&mut out, on);
+    out.extend_from_slice(b",\"as\":");
+    write_text(&mut out, basis);
     out.extend_from_slice(b",\"rows\":");
     write_list(&mut out, rows, |out, (key, line)| {
         totals.entry(key.currency).or_default().add(*line);
@@ -285,7 +287,7 @@ mod tests {
             (key(1010, AccountType::Asset), totals(500, 100)),
             (key(2010, AccountType::Liability), totals(0, 400)),
         ];
-        let json: serde_json::Value = serde_json::from_slice(&trial_balance(&rows, None)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&trial_balance(&rows, None, "corrected")).unwrap();
         assert_eq!(json["rows"][0]["balance"], "4.00");
         assert_eq!(json["rows"][1]["balance"], "4.00");
         assert_eq!(json["totals"], serde_json::json!([{"currency": "INR", "debits": "5.00", "credits": "5.00"}]));

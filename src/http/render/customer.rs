@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use crate::domain::entry::Metadata;
 use crate::domain::ids::{IdKind, format_id};
 use crate::engine::view::CustomerView;
 
-use super::moment_text;
+use super::{Pairs, moment_text};
 
 /// Secrets as this caller may see them.
 #[derive(Clone, Debug, Default)]
@@ -40,15 +39,6 @@ struct Customer<'a> {
     metadata: Pairs<'a>,
     version: u32,
     created_at: String,
-}
-
-/// An object of strings, in the order of the pairs.
-struct Pairs<'a>(&'a Metadata);
-
-impl Serialize for Pairs<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
-    }
 }
 
 #[derive(Serialize)]

@@ -36,8 +36,9 @@ struct ShownCharge<'a> {
     payee: &'static str,
 }
 
+/// A row of a schedule.
 #[derive(Serialize)]
-struct ShownRow {
+pub(in crate::http) struct ShownRow {
     n: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_on: Option<String>,
@@ -51,7 +52,7 @@ struct ShownRow {
 }
 
 /// A decimal with so many places, as amounts are written.
-fn fixed(figure: Decimal, places: u32) -> String {
+pub(in crate::http) fn fixed(figure: Decimal, places: u32) -> String {
     let mut figure = figure.round_dp(places);
     figure.rescale(places);
     if figure.is_zero() {
@@ -66,16 +67,6 @@ fn fixed(figure: Decimal, places: u32) -> String {
 /// None that can happen: the shape has string keys only.
 pub fn loan_calculation(terms: &Terms, made: &Calculation) -> Result<Vec<u8>, serde_json::Error> {
     let money = |figure: Decimal| fixed(made.shown(figure), 2);
-    let row = |row: &Row| ShownRow {
-        n: row.n,
-        due_on: row.due_on.map(|day| day.to_string()),
-        opening: money(row.opening),
-        principal: money(row.principal),
-        interest: money(row.interest),
-        instalment: money(row.instalment),
-        prepaid: (!row.prepaid.is_zero()).then(|| money(row.prepaid)),
-        closing: money(row.closing),
-    };
     let charge = |charge: &'_ crate::domain::lending::terms::Charge| {
         let payee = PAYEES.iter().find(|(payee, _)| *payee == charge.payee).map_or("lender", |(_, name)| *name);
         (fixed(charge.amount, 2), fixed(charge.gst(), 2), fixed(charge.amount + charge.gst(), 2), payee)
@@ -100,7 +91,22 @@ pub fn loan_calculation(terms: &Terms, made: &Calculation) -> Result<Vec<u8>, se
                 ShownCharge { name: &of.name, amount, gst, total, payee }
             })
             .collect(),
-        schedule: made.schedule.rows.iter().map(row).collect(),
+        schedule: made.schedule.rows.iter().map(|row| shown_row(row, made)).collect(),
     };
     serde_json::to_vec(&shown)
+}
+
+/// A row as it is shown.
+pub(in crate::http) fn shown_row(row: &Row, made: &Calculation) -> ShownRow {
+    let money = |figure: Decimal| fixed(made.shown(figure), 2);
+    ShownRow {
+        n: row.n,
+        due_on: row.due_on.map(|day| day.to_string()),
+        opening: money(row.opening),
+        principal: money(row.principal),
+        interest: money(row.interest),
+        instalment: money(row.instalment),
+        prepaid: (!row.prepaid.is_zero()).then(|| money(row.prepaid)),
+        closing: money(row.closing),
+    }
 }

@@ -6,24 +6,49 @@
 mod account;
 mod api_key;
 mod books;
+mod business_day;
 mod customer;
-mod loan;
+mod event;
+pub(super) mod loan;
+pub(super) mod loan_event;
+pub(super) mod loan_view;
+pub(super) mod product;
 mod transfer;
 
 pub use account::{account, account_page, accounts_batch, past_account};
 pub use api_key::{api_key, api_key_at, api_key_page};
 pub use books::{periods, statement, statement_csv, status, trial_balance, trial_balance_csv};
+pub use business_day::{business_day, day_end};
 pub use customer::{ShownCustomer, ShownSecrets, customer, customer_page};
+pub use event::{event_page, write_event, write_sequence};
 pub use loan::loan_calculation;
+pub use loan_event::{loan_event, loan_event_page};
+pub use loan_view::{loan, loan_page};
+pub use product::{product, product_page};
 pub use transfer::{transfer, transfer_page, transfers_batch, voucher};
 
 use crate::domain::entry::Metadata;
 use crate::domain::ids::{IdKind, Moment, write_id};
-use crate::domain::money::{Currency, write_minor};
+use crate::domain::money::{Currency, format_minor, write_minor};
 use crate::domain::reject::Reject;
 use crate::domain::time::Day;
 
 use super::problem::reject_detail;
+
+/// Paise as rupees.
+#[must_use]
+pub fn rupees_text(paise: i64) -> String {
+    format_minor(i128::from(paise), Currency::INR)
+}
+
+/// An object of strings, in the order of the pairs.
+pub(super) struct Pairs<'a>(pub(super) &'a Metadata);
+
+impl serde::Serialize for Pairs<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
 
 /// Appends a JSON string.
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
@@ -139,7 +164,7 @@ pub fn write_moment(out: &mut Vec<u8>, moment: Moment) {
 }
 
 /// Appends an instant in quotes.
-fn write_quoted_moment(out: &mut Vec<u8>, moment: Moment) {
+pub fn write_quoted_moment(out: &mut Vec<u8>, moment: Moment) {
     out.push(b'"');
     write_moment(out, moment);
     out.push(b'"');
@@ -220,7 +245,7 @@ fn write_bool(out: &mut Vec<u8>, value: bool) {
 }
 
 /// Appends a CSV cell. A cell that a spreadsheet would take for a formula gets a leading quote.
-fn write_cell(out: &mut Vec<u8>, text: &str) {
+pub(super) fn write_cell(out: &mut Vec<u8>, text: &str) {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let needs_quotes = is_formula || text.contains(['"', ',', '\n', '\r']);
     if !needs_quotes {

@@ -43,7 +43,7 @@ pub fn voucher(first: Seq, rows: &[TransferView]) -> Vec<u8> {
     out
 }
 
-fn write_transfer(out: &mut Vec<u8>, view: &TransferView) {
+pub(super) fn write_transfer(out: &mut Vec<u8>, view: &TransferView) {
     out.extend_from_slice(b"{\"object\":\"transfer\"");
     match view.seq {
         Some(seq) => {

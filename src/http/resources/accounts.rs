@@ -119,7 +119,7 @@ pub async fn list(call: &mut Call<'_>) -> Outcome<Reply> {
         account_type: query.read("type", "asset, liability, equity, income or expense", AccountType::from_name)?,
         code: query.read("code", "a whole number", |text| text.parse().ok())?,
         currency: query.read("currency", "an ISO 4217 code in capitals", Currency::from_code)?,
-        status: query.read("status", "open, frozen or closed", Status::from_name)?,
+        status: query.read("status", "open, frozen, closed or control", Status::from_name)?,
     };
     let before = query.read("starting_after", "an acct_… id", parse_account_id)?;
     let limit = query.limit()?;

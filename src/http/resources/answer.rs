@@ -6,6 +6,7 @@ use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use crate::config::SHORT_ROWS_MAX;
 use crate::domain::ids::{IdKind, Seq, account_id, format_id};
 use crate::domain::reject::{Reject, RejectCode};
+use crate::engine::objects::Object;
 use crate::engine::view::{AccountView, Answer, Reply as Said, TransferView};
 
 use super::super::compress::{with_suffix, without_coding};
@@ -45,6 +46,11 @@ pub fn of_answer(call: &Call<'_>, answer: Answer) -> Outcome<Reply> {
             reply
         }
         Said::Customer { ref view, created } => super::customers::reply_of(call, created, view)?,
+        Said::Product { ref view, created } => super::products::reply_of(created, view)?,
+        Said::Loan { ref view, ref event, created } => super::loans::reply_of(call, created, view, event)?,
+        Said::BusinessDay { ref day, recorded } => super::business_day::reply_of(call, day, recorded)?,
+        Said::Object { ref object, created } => super::objects::reply_of(call, object, created)?,
+        Said::Jobs(ref jobs) => super::objects::jobs_reply(jobs),
         Said::Noted => Reply::json(StatusCode::OK, b"{}".to_vec()),
         Said::Refused(reject) => return Err(kept(refusal(call, reject), &answer)),
         Said::BatchRefused(ref rejected) => {
@@ -120,15 +126,26 @@ fn kept(mut problem: Box<Problem>, answer: &Answer) -> Box<Problem> {
     problem
 }
 
+/// What the path names and what the body names may not exist both; only the first is a 404.
 fn refusal(call: &Call<'_>, reject: Reject) -> Box<Problem> {
     let is_path = call.route.pattern.contains('{');
-    match reject.code {
-        RejectCode::TransferNotFound if is_path => Problem::new(Code::TransferNotFoundInPath, reject_detail(reject)),
-        RejectCode::AccountNotFound if is_path => Problem::new(Code::AccountNotFoundInPath, reject_detail(reject)),
-        RejectCode::ApiKeyNotFound if is_path => Problem::new(Code::ApiKeyNotFoundInPath, reject_detail(reject)),
-        RejectCode::CustomerNotFound if is_path => Problem::new(Code::CustomerNotFoundInPath, reject_detail(reject)),
-        _ => Problem::of_reject(reject),
-    }
+    let resource = call.route.need().resource;
+    let code = match reject.code {
+        RejectCode::TransferNotFound if is_path => Code::TransferNotFoundInPath,
+        RejectCode::AccountNotFound if is_path && resource == "accounts" => Code::AccountNotFoundInPath,
+        RejectCode::ApiKeyNotFound if is_path => Code::ApiKeyNotFoundInPath,
+        RejectCode::CustomerNotFound if is_path && resource == "customers" => Code::CustomerNotFoundInPath,
+        RejectCode::ProductNotFound if is_path && resource == "loan_products" => Code::ProductNotFoundInPath,
+        RejectCode::LoanNotFound if is_path => Code::LoanNotFoundInPath,
+        RejectCode::LoanEventNotFound if call.holes.second.is_some() => Code::LoanEventNotFoundInPath,
+        _ => return Problem::of_reject(reject),
+    };
+    Problem::new(code, reject_detail(reject))
+}
+
+/// An answer that could not be written: nothing that a caller could cause.
+pub fn unwritten(error: serde_json::Error) -> Box<Problem> {
+    Problem::new(Code::InternalError, format!("The answer could not be written: {error}."))
 }
 
 fn item_error((index, reject): &(u32, Reject)) -> FieldError {
@@ -203,6 +220,20 @@ pub fn expected_version(call: &Call<'_>) -> Outcome<Option<Vec<(u32, Option<Seq>
             }
         },
     }
+}
+
+/// `If-Match` of an object that is saved whole: the version that must be there. That which was read, so that who was
+/// faster is not undone; where the header asks for others, one of those, which the books refuse.
+pub fn expected_of(call: &Call<'_>, object: &Object) -> Outcome<u32> {
+    let version = object.saved.version;
+    let Some(asked) = expected_version(call)? else { return Ok(version) };
+    let is_this =
+        |(wanted, seq): &(u32, Option<Seq>)| *wanted == version && seq.is_none_or(|seq| seq == object.last_seq);
+    if asked.iter().any(is_this) {
+        return Ok(version);
+    }
+    // Of the version that is there with another seq nobody can have heard: 0 is no version.
+    Ok(asked.iter().map(|(wanted, _)| *wanted).find(|wanted| *wanted != version).unwrap_or(0))
 }
 
 /// The entity tags of a list, as they stand there; `None` where it is none. A tag may hold commas.

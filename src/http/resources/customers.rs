@@ -16,7 +16,7 @@ use super::super::problem::{Code, Outcome, Problem};
 use super::super::render;
 use super::super::render::{ShownCustomer, ShownSecrets};
 use super::super::reply::Reply;
-use super::answer::{expected_version, not_modified, of_answer, version_etag};
+use super::answer::{expected_version, not_modified, of_answer, unwritten, version_etag};
 use super::with_names;
 
 /// Names of the secret fields, to which each sealing is bound.
@@ -107,10 +107,6 @@ async fn named(call: &Call<'_>) -> Outcome<Option<u32>> {
 
 fn no_customer() -> Box<Problem> {
     Problem::new(Code::CustomerNotFoundInPath, "No customer has the id in the path.")
-}
-
-fn unwritten(error: serde_json::Error) -> Box<Problem> {
-    Problem::new(Code::InternalError, format!("The answer could not be written: {error}."))
 }
 
 /// A change with its secrets sealed.

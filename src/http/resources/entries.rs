@@ -7,7 +7,9 @@ use crate::config::{SHORT_ROWS_MAX, VOUCHER_ROWS_MAX};
 use crate::domain::ids::{IdKind, Seq, parse_id};
 use crate::engine::statement::{After, StatementQuery};
 use crate::engine::view::{AsOf, Page, TransferFilter, TransferScope};
+use crate::jobs::documents::reference::Kind;
 
+use super::super::documents::Subject;
 use super::super::fields::{Rows, Shape};
 use super::super::gateway::{Call, render_at};
 use super::super::openapi::schemas;
@@ -17,6 +19,7 @@ use super::super::render;
 use super::super::reply::Reply;
 use super::accounts::named;
 use super::answer::{no_account, not_modified, typed_etag, version_etag};
+use super::documents;
 use super::expand::{self, ACCOUNTS_AND_TRANSFERS};
 
 /// `GET /v1/entries/{id}`
@@ -53,7 +56,12 @@ pub async fn get(call: &mut Call<'_>) -> Outcome<Reply> {
 
 /// `GET /v1/accounts/{id}/entries`
 pub async fn statement(call: &mut Call<'_>) -> Outcome<Reply> {
-    let query = call.query(&["from", "to", "limit", "starting_after", "fields", "expand[]"])?;
+    let query = call.query(&["from", "to", "format", "as_of_seq", "limit", "starting_after", "fields", "expand[]"])?;
+    if let Some(form) = documents::form_of(call, &query)? {
+        let no = named(call).await?;
+        let ask = documents::ask_of(&query, Kind::Statement, Subject::Account(no))?;
+        return documents::answer(call, ask, form).await;
+    }
     let shape = Shape::read(call, &query, &schemas::STATEMENT_LINE, Rows::In("data"), &["account", "transfer"])?;
     let limit = query.limit()?;
     let asked =

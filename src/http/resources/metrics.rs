@@ -5,7 +5,11 @@ use std::sync::{Arc, Weak};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 
+use crate::domain::ids::{IdKind, format_id};
+use crate::domain::objects::Collection;
 use crate::engine::Engine;
+use crate::jobs::Jobs;
+use crate::jobs::queue::STATUSES;
 use crate::telemetry::Source;
 use crate::telemetry::families::{self, Reading};
 use crate::telemetry::openmetrics::{Exposition, OPENMETRICS};
@@ -59,14 +63,54 @@ fn readings(edge: &Edge) -> Vec<Reading> {
         Reading::count(&families::UPTIME, edge.uptime_s()),
         Reading::count(&families::READY, u64::from(is_ready)),
     ];
+    if let Some(feed) = edge.feed() {
+        readings.push(Reading::count(&families::FOLLOWERS, feed.followers() as u64));
+    }
     for source in edge.sources() {
         readings.extend(source.readings());
     }
     if let Some(books) = books {
         add_engine(&books.engine, &mut readings);
+        if let Some(jobs) = &books.jobs {
+            add_jobs(&books.engine, jobs, &mut readings);
+        }
     }
     readings
 }
+
+/// Endpoints are bounded, and so are destinations that are not at rest: labels stay few.
+fn add_jobs(engine: &Engine, jobs: &Jobs, readings: &mut Vec<Reading>) {
+    let durable = engine.core().journal().durable_seq();
+    for object in engine.core().objects().all(Collection::WebhookEndpoint) {
+        let standing = jobs.webhooks.standing(object.saved.number);
+        let id = format_id(IdKind::WebhookEndpoint, u64::from(object.saved.number));
+        for (family, count) in [
+            (&families::WEBHOOK_WAITING, standing.owed as u64),
+            (&families::WEBHOOK_DEAD, standing.dead as u64),
+            (&families::WEBHOOK_LAG, durable.0.saturating_sub(standing.position.0)),
+            (&families::WEBHOOK_DELIVERED, standing.taken),
+            (&families::WEBHOOK_FAILED, standing.failed),
+        ] {
+            readings.push(Reading::labelled(family, "endpoint", &id, count as f64));
+        }
+    }
+    for standing in jobs.outbound.destinations().standings().into_iter().take(DESTINATIONS_SHOWN_MAX) {
+        let destination = standing.destination.to_string();
+        let state = f64::from(standing.state.gauge());
+        readings.push(Reading::labelled(&families::BREAKER_STATE, "destination", &destination, state));
+    }
+    let Ok(stats) = jobs.queue.stats() else { return };
+    readings.push(Reading::of(&families::JOBS_AGE, stats.oldest_wait_us as f64 / 1e6));
+    for kind in &stats.kinds {
+        for (status, count) in STATUSES.iter().zip(kind.counts) {
+            let labels = vec![("kind", kind.kind.clone()), ("status", status.name().to_owned())];
+            readings.push(Reading { family: &families::JOBS, labels, value: count as f64 });
+        }
+    }
+}
+
+/// Destinations whose breakers are shown.
+const DESTINATIONS_SHOWN_MAX: usize = 256;
 
 fn add_engine(engine: &Engine, readings: &mut Vec<Reading>) {
     let status = engine.status();

@@ -1,12 +1,14 @@
 //! Transfers: one by one, and what becomes of them.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 
 use crate::domain::ids::{AccountNo, IdKind, Seq, parse_id};
 use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
-use crate::domain::transfer::AccountRef;
-use crate::engine::command::Command;
+use crate::domain::transfer::{AccountRef, NewTransfer};
+use crate::engine::command::{Command, NewJob, Origin};
 use crate::engine::view::{AsOf, TransferFilter, TransferScope};
 
 use super::super::fields::{Rows, Shape};
@@ -19,6 +21,7 @@ use super::super::reply::Reply;
 use super::super::{proto, render};
 use super::answer::{gives_protobuf, no_transfer, not_modified, of_answer, protobuf, transfer_etag, transfer_reply};
 use super::expand::{self, ACCOUNTS_AND_TRANSFERS};
+use super::jobs::check_born;
 use super::{Names, with_names};
 
 /// `POST /v1/transfers`
@@ -27,11 +30,29 @@ pub async fn create(call: &mut Call<'_>) -> Outcome<Reply> {
     let origin = call.origin(dry_run)?;
     let (body, form) = (call.body.clone(), call.form);
     let parse = move |names: &Names<'_>| match form {
-        BatchForm::Protobuf => proto::parse_transfer(&body, names),
-        _ => json::parse_transfer(&body, names),
+        BatchForm::Protobuf => Ok((proto::parse_transfer(&body, names)?, Vec::new())),
+        _ => json::parse_transfer_with_jobs(&body, names),
     };
-    let transfer = with_names(call, parse).await?;
-    let answer = call.submit(Command::Transfer(transfer), origin).await?;
+    let (transfer, jobs) = with_names(call, parse).await?;
+    if jobs.is_empty() {
+        let answer = call.submit(Command::Transfer(transfer), origin).await?;
+        return of_answer(call, answer);
+    }
+    // In a box, like everything that is rare: its state would lie in every transfer's future.
+    Box::pin(create_with_jobs(call, transfer, jobs, origin)).await
+}
+
+/// A transfer that bears jobs: both are durable with its answer, or neither is.
+async fn create_with_jobs(
+    call: &mut Call<'_>,
+    transfer: NewTransfer,
+    jobs: Vec<NewJob>,
+    origin: Origin,
+) -> Outcome<Reply> {
+    check_born(call, &jobs)?;
+    let queue = Arc::clone(&call.books()?.jobs()?.queue);
+    let answer = call.submit(Command::TransferWithJobs(Box::new((transfer, jobs))), origin).await?;
+    queue.wake();
     of_answer(call, answer)
 }
 

@@ -5,14 +5,14 @@
 //! 2. Interest of a day counts at its end: up to day `d` means without `d`.
 //! 3. With method flat the row's share grows by days, whatever is outstanding, until nothing is.
 
-use super::contract::{LoanTerms, rupees};
-use super::instalment::{flat_interest_of, rounded_interest};
+use super::contract::LoanTerms;
+use super::instalment::flat_interest_of;
 use super::roles::{Credit, Debit, Role};
 use super::state::{LoanState, LoanStatus};
+use super::whole;
 use crate::domain::lending::day_count::actual_days;
 use crate::domain::lending::terms::Method;
 use crate::domain::time::Day;
-use rust_decimal::Decimal;
 
 /// Interest of the period that falls due next, up to a day, without what was deferred.
 #[must_use]
@@ -26,15 +26,13 @@ pub fn accrued(state: &LoanState, terms: &LoanTerms, until: Day) -> i64 {
             return state.interest_fixed + share;
         }
         let days = actual_days(state.segment_from.min(period.to), until.min(period.to)).max(0);
-        let whole = actual_days(period.from, period.to).max(1);
-        let part = rupees(share) * Decimal::from(days) / Decimal::from(whole);
-        return state.interest_fixed + rounded_interest(&terms.calculation, part);
+        let of = actual_days(period.from, period.to).max(1);
+        return state.interest_fixed + whole::part(&terms.calculation, share, days, of);
     }
     let fraction = calendar.fraction(&period, state.segment_from, until);
     // Where a holiday has put two due dates onto one day, the first is paid when the second begins.
     let balance = if period.to <= period.from { state.not_due() } else { state.outstanding };
-    let part = fraction.interest(rupees(balance), state.plan.annual_rate_pct);
-    state.interest_fixed + rounded_interest(&terms.calculation, part)
+    state.interest_fixed + whole::interest(&terms.calculation, balance, state.plan.annual_rate_pct, fraction)
 }
 
 /// Closes a part of the period, before the balance or rate changes.

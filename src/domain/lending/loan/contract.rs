@@ -4,9 +4,10 @@
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
+use super::events::Deducted;
 use crate::domain::lending::rounding::to_paise;
 use crate::domain::lending::schedule::schedule;
-use crate::domain::lending::terms::{Terms, TermsError};
+use crate::domain::lending::terms::{Payee, Terms, TermsError};
 use crate::domain::time::Day;
 
 /// Greatest principal of a loan, whole units: ten thousand crore. With [`RATE_PCT_MAX`] it keeps every sum of paise
@@ -110,6 +111,30 @@ impl LoanTerms {
             sma2_dpd: 61,
             npa_dpd: 91,
         }
+    }
+
+    /// What a disbursal is reduced by, each charge and its tax rounded to the paisa. Of terms that were checked:
+    /// charges are less than the principal then.
+    #[must_use]
+    pub fn deducted(&self) -> Deducted {
+        let mut deducted = Deducted::default();
+        for charge in &self.calculation.charges {
+            let (amount, gst) = (paise(charge.amount), paise(charge.gst()));
+            match charge.payee {
+                Payee::Lender => {
+                    deducted.fee += amount;
+                    deducted.gst += gst;
+                }
+                Payee::ThirdParty => deducted.third_party += amount + gst,
+            }
+        }
+        deducted
+    }
+
+    /// Goods and services tax on a charge, paise, halves up.
+    #[must_use]
+    pub fn gst_on(&self, amount: i64) -> i64 {
+        paise(rupees(amount) * self.charge_gst_pct / Decimal::ONE_HUNDRED)
     }
 
     /// What of the terms cannot be.

@@ -12,6 +12,7 @@ use super::quotes::{cooling_off, foreclosure, on_day};
 use super::state::{LoanState, LoanStatus};
 use crate::domain::lending::due_dates::DueDates;
 use crate::domain::lending::terms::{Keep, Method, ROWS_MAX};
+use crate::domain::reject::RejectCode;
 use crate::domain::time::Day;
 use rust_decimal::Decimal;
 
@@ -72,12 +73,55 @@ pub enum LoanReject {
     DateInFuture,
     /// The first due date is not after it, or lies outside the calendar.
     DateOfFirstDue,
+    /// A pause ends before it begins, or lasts too long.
+    PauseInvalid,
     /// As much as may not be paid out in cash.
     CashDisbursal,
     /// As much as may not be received in cash in a day.
     CashReceipts,
+    /// As much as is received in cash only from somebody whose PAN is known.
+    PanMissing,
     /// The cooling-off days are over.
     CoolingOffOver,
+}
+
+impl LoanReject {
+    /// The refusal as the books keep it.
+    #[must_use]
+    pub fn code(self) -> RejectCode {
+        match self {
+            LoanReject::AlreadyApplied | LoanReject::NotApplied => RejectCode::LoanNotApplied,
+            LoanReject::NotApproved => RejectCode::LoanNotApproved,
+            LoanReject::NotActive => RejectCode::LoanNotActive,
+            LoanReject::NotWrittenOff => RejectCode::LoanNotWrittenOff,
+            LoanReject::AlreadyRepaid => RejectCode::LoanAlreadyRepaid,
+            LoanReject::MethodFlat => RejectCode::LoanMethodFlat,
+            LoanReject::KfsNotIssued => RejectCode::KfsNotIssued,
+            LoanReject::KfsVersion => RejectCode::KfsVersion,
+            LoanReject::KfsNotAccepted => RejectCode::KfsNotAccepted,
+            LoanReject::KfsExpired => RejectCode::KfsExpired,
+            LoanReject::TermsInvalid => RejectCode::LoanTermsInvalid,
+            LoanReject::AmountNotPositive => RejectCode::AmountZero,
+            LoanReject::AmountAboveSanction => RejectCode::AmountAboveSanction,
+            LoanReject::DeductionsTooHigh => RejectCode::DeductionsTooHigh,
+            LoanReject::AmountAboveDue => RejectCode::AmountAboveDue,
+            LoanReject::AmountAboveAdvance => RejectCode::AmountAboveAdvance,
+            LoanReject::ArrearsFirst => RejectCode::ArrearsFirst,
+            LoanReject::AmountNotQuoted => RejectCode::AmountNotQuoted,
+            LoanReject::BalanceLeft => RejectCode::LoanBalanceLeft,
+            LoanReject::PenalGst => RejectCode::PenalGst,
+            LoanReject::RateInvalid => RejectCode::RateInvalid,
+            LoanReject::RowsInvalid => RejectCode::RowsInvalid,
+            LoanReject::DateBeforeDisbursal => RejectCode::DateBeforeDisbursal,
+            LoanReject::DateInFuture => RejectCode::DateInFuture,
+            LoanReject::DateOfFirstDue => RejectCode::DateOfFirstDue,
+            LoanReject::PauseInvalid => RejectCode::PauseInvalid,
+            LoanReject::CashDisbursal => RejectCode::CashDisbursal,
+            LoanReject::CashReceipts => RejectCode::CashReceipts,
+            LoanReject::PanMissing => RejectCode::PanMissing,
+            LoanReject::CoolingOffOver => RejectCode::CoolingOffOver,
+        }
+    }
 }
 
 /// What is asked for.
@@ -123,7 +167,16 @@ pub enum LoanCommand {
     Cancel { amount: i64, mode: Mode },
     /// Nothing is owed.
     Close,
+    /// Take this much for all of it, and let the rest go.
+    Settle { amount: i64, mode: Mode },
+    /// Call nobody through a day.
+    Pause { until: Day },
+    /// Watch it, or do not any more.
+    Watch { on: bool },
 }
+
+/// Days of a pause at most: a year.
+pub const PAUSE_DAYS_MAX: u16 = 366;
 
 /// What the caller knows of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +191,10 @@ pub struct Circumstances {
     pub cash_disbursal_limit: i64,
     /// From this on nothing is received in cash from one person in a day (s.186: 2,00,000).
     pub cash_receipts_limit: i64,
+    /// More than this is received in cash in a day only from somebody whose PAN is known (50,000).
+    pub cash_pan_limit: i64,
+    /// The borrower's PAN is known. Nobody looks where it does not matter.
+    pub has_pan: bool,
 }
 
 type Decided = Result<(), LoanReject>;
@@ -196,6 +253,9 @@ fn check_state(state: &LoanState, terms: &LoanTerms, command: &LoanCommand) -> D
         | LoanCommand::WriteOff
         | LoanCommand::Foreclose { .. }
         | LoanCommand::Cancel { .. }
+        | LoanCommand::Settle { .. }
+        | LoanCommand::Pause { .. }
+        | LoanCommand::Watch { .. }
         | LoanCommand::Close => check(is_active, LoanReject::NotActive),
     }
 }
@@ -286,6 +346,10 @@ fn check_payment(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, da
             let quoted = foreclosure(state, terms, day.value_date).total;
             check(*amount == quoted, LoanReject::AmountNotQuoted)
         }
+        LoanCommand::Settle { amount, .. } => {
+            is_positive(*amount)?;
+            check(*amount < owed(state, terms, day.value_date), LoanReject::AmountAboveDue)
+        }
         LoanCommand::Cancel { amount, .. } => {
             // After the days there is no quote: that is refused last.
             let quoted = cooling_off(state, terms, day.value_date).map_or(*amount, |quote| quote.total);
@@ -293,6 +357,12 @@ fn check_payment(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, da
         }
         _ => Ok(()),
     }
+}
+
+/// All that is owed on a day beyond the advance, without a charge for paying before time.
+fn owed(state: &LoanState, terms: &LoanTerms, on: Day) -> i64 {
+    let quoted = foreclosure(state, terms, on);
+    quoted.principal + quoted.interest + quoted.fees + quoted.penal - quoted.advance
 }
 
 fn is_positive(amount: i64) -> Decided {
@@ -308,7 +378,8 @@ fn is_rate(annual_rate_pct: Decimal) -> bool {
 }
 
 fn check_dates(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, day: &Circumstances) -> Decided {
-    let is_paid_out = matches!(state.status, LoanStatus::Active | LoanStatus::Closed | LoanStatus::WrittenOff);
+    let is_paid_out =
+        matches!(state.status, LoanStatus::Active | LoanStatus::Closed | LoanStatus::WrittenOff | LoanStatus::Settled);
     check(!is_paid_out || day.value_date >= state.disbursed_on, LoanReject::DateBeforeDisbursal)?;
     check(day.value_date <= day.today, LoanReject::DateInFuture)?;
     let frequency = terms.calculation.frequency;
@@ -319,6 +390,10 @@ fn check_dates(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, day:
             check(first.is_some_and(|first| first > day.value_date), LoanReject::DateOfFirstDue)
         }
         LoanCommand::Reschedule(new) => check(new.first_due_on > day.value_date, LoanReject::DateOfFirstDue),
+        LoanCommand::Pause { until } => {
+            let days = until.0.checked_sub(day.value_date.0);
+            check(days.is_some_and(|days| days < PAUSE_DAYS_MAX), LoanReject::PauseInvalid)
+        }
         _ => Ok(()),
     }
 }
@@ -336,9 +411,11 @@ fn check_cash(command: &LoanCommand, day: &Circumstances) -> Decided {
         | LoanCommand::Prepay { amount, mode: Mode::Cash, .. }
         | LoanCommand::Recover { amount, mode: Mode::Cash }
         | LoanCommand::Foreclose { amount, mode: Mode::Cash }
+        | LoanCommand::Settle { amount, mode: Mode::Cash }
         | LoanCommand::Cancel { amount, mode: Mode::Cash } => {
             let all = day.cash_received.saturating_add(*amount);
-            is_below(all, day.cash_receipts_limit, LoanReject::CashReceipts)
+            is_below(all, day.cash_receipts_limit, LoanReject::CashReceipts)?;
+            check(day.has_pan || all <= day.cash_pan_limit, LoanReject::PanMissing)
         }
         _ => Ok(()),
     }
@@ -369,5 +446,10 @@ fn event_of(state: &LoanState, terms: &LoanTerms, command: &LoanCommand, day: &C
         }
         LoanCommand::Cancel { amount, mode } => LoanEvent::Cancelled { amount, mode },
         LoanCommand::Close => LoanEvent::Closed,
+        LoanCommand::Settle { amount, mode } => {
+            LoanEvent::Settled { amount, given_up: owed(state, terms, day.value_date) - amount, mode }
+        }
+        LoanCommand::Pause { until } => LoanEvent::Paused { until },
+        LoanCommand::Watch { on } => LoanEvent::Watched { on },
     }
 }

@@ -124,6 +124,12 @@ pub enum LoanEvent {
     Cancelled { amount: i64, mode: Mode },
     /// Nothing is owed any more.
     Closed,
+    /// The lender took this much for all of it, and let the rest go: so much was owed beside it then.
+    Settled { amount: i64, given_up: i64, mode: Mode },
+    /// Nobody calls the borrower for this loan through a day. It changes nothing of what is owed.
+    Paused { until: Day },
+    /// The loan is watched, or is not any more.
+    Watched { on: bool },
     /// Another loan of the borrower is non-performing, and so is this one.
     BorrowerFell { since: Day },
     /// All arrears of all loans of the borrower are paid.

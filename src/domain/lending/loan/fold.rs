@@ -28,23 +28,63 @@ pub fn fold(terms: &LoanTerms, events: &[Dated], to: Day) -> LoanState {
 }
 
 /// The same, showing each event that counts, what it paid, and the state after it.
-pub fn replay(
+pub fn replay(terms: &LoanTerms, events: &[Dated], to: Day, show: impl FnMut(&Dated, Split, &LoanState)) -> LoanState {
+    let mut state = replay_events(terms, events, to, show);
+    advance(&mut state, terms, to);
+    state
+}
+
+/// The state on a day that has not ended: all days before it have, and it has begun if there is an event on it.
+pub fn refold(
+    terms: &LoanTerms,
+    events: &[Dated],
+    today: Day,
+    show: impl FnMut(&Dated, Split, &LoanState),
+) -> LoanState {
+    let mut state = replay_events(terms, events, today, show);
+    advance(&mut state, terms, Day(today.0.saturating_sub(1)));
+    state
+}
+
+fn replay_events(
     terms: &LoanTerms,
     events: &[Dated],
     to: Day,
     mut show: impl FnMut(&Dated, Split, &LoanState),
 ) -> LoanState {
+    let mut state = LoanState::new();
+    for dated in counting(events, to) {
+        let split = apply(&mut state, terms, dated);
+        show(dated, split, &state);
+    }
+    state
+}
+
+/// Events that count by the end of a day, in order of value date: what was undone later was never there.
+pub(super) fn counting(events: &[Dated], to: Day) -> Vec<&Dated> {
     let mut undone: Vec<u64> = events.iter().filter_map(|dated| undoes(&dated.event)).collect();
     undone.sort_unstable();
     let counts = |dated: &&Dated| dated.value_date <= to && undone.binary_search(&dated.order).is_err();
     let mut counting: Vec<&Dated> = events.iter().filter(counts).collect();
     counting.sort_unstable_by_key(|dated| (dated.value_date, dated.order));
-    let mut state = LoanState::new();
-    for dated in counting {
-        let split = apply(&mut state, terms, dated);
-        show(dated, split, &state);
+    counting
+}
+
+/// Goes on from the state on a day with what happened after that day: the state on `today`, as [`refold`] of all of it
+/// gives. `events` may be all of the loan's, in any order.
+#[must_use]
+pub fn go_on(state: &LoanState, terms: &LoanTerms, events: &[Dated], after: Day, today: Day) -> LoanState {
+    let mut undone: Vec<u64> = events.iter().filter_map(|dated| undoes(&dated.event)).collect();
+    undone.sort_unstable();
+    let is_later = |dated: &&Dated| dated.value_date > after && dated.value_date <= today;
+    let counts = |dated: &&Dated| is_later(dated) && undone.binary_search(&dated.order).is_err();
+    let mut later: Vec<&Dated> = events.iter().filter(counts).collect();
+    later.sort_unstable_by_key(|dated| (dated.value_date, dated.order));
+    let mut state = state.clone();
+    for dated in later {
+        apply(&mut state, terms, dated);
     }
-    advance(&mut state, terms, to);
+    advance(&mut state, terms, Day(today.0.saturating_sub(1)));
     state
 }
 
@@ -65,6 +105,12 @@ pub fn needs_fold(state: &LoanState, dated: &Dated) -> bool {
 }
 
 /// Runs the days up to the end of one; nothing where that has ended.
+///
+/// Days read nothing of the terms that an application may say for itself, so the product's terms do as well as the
+/// loan's own. Of `calculation` they read `frequency`, `method`, `day_count`, `broken_period`, `rounding`, `balloon`,
+/// `steps`, `holidays` and `holiday_shift`; beside it everything but the charges on foreclosure and the days of
+/// cooling-off. Principal, rate, rows, dates, a moratorium and what was fixed by contract went into the
+/// [`Plan`](super::state::Plan) with the disbursal: that alone, of all events ([`apply`]), needs the loan's own terms.
 pub fn advance(state: &mut LoanState, terms: &LoanTerms, to: Day) {
     while state.next_due <= to && state.next_due != NEVER && to > state.advanced_through {
         let day = state.next_due.max(state.today());
@@ -174,10 +220,17 @@ fn aim(state: &mut LoanState, terms: &LoanTerms) {
 
 /// Ends days together: nothing falls due between the first and the last.
 fn end_days(state: &mut LoanState, terms: &LoanTerms, through: Day) {
+    let today = state.today();
+    if state.capitalised_unearned > 0 && through > today {
+        // Events of today may have made it performing, and its arrears make it non-performing again before the last
+        // day: what had joined the principal is earned in between. After today, a class only gets worse.
+        end_days(state, terms, today);
+    }
     if state.status == LoanStatus::Active {
         accrual::post(state, terms, Day(through.0.saturating_add(1)));
     }
-    if state.status != LoanStatus::WrittenOff {
+    // What was given up keeps its class.
+    if !matches!(state.status, LoanStatus::WrittenOff | LoanStatus::Settled) {
         classify(state, terms, through);
         recognise(state);
     }
@@ -269,6 +322,9 @@ fn take(state: &mut LoanState, terms: &LoanTerms, day: Day, event: &LoanEvent) -
         LoanEvent::Cancelled { amount, mode: _ } => {
             return pay_off(state, terms, day, amount, LoanStatus::Cancelled);
         }
+        LoanEvent::Settled { amount, given_up: _, mode: _ } => return settle(state, terms, day, amount),
+        LoanEvent::Paused { until } => state.paused_until = Some(until),
+        LoanEvent::Watched { on } => state.is_watched = on,
         LoanEvent::BorrowerFell { since } => state.borrower_npa_since = Some(since),
         LoanEvent::BorrowerRose => state.borrower_npa_since = None,
         LoanEvent::Closed if is_active && state.owes_nothing() => state.status = LoanStatus::Closed,
@@ -396,12 +452,35 @@ fn pay_off(state: &mut LoanState, terms: &LoanTerms, day: Day, amount: i64, stat
     split
 }
 
-/// Interest leaves the income or the suspense that it was in; the rest is a loss.
+/// A payment for all of it: what it does not pay is let go. Where nothing is left of what was agreed to be let go,
+/// because an earlier payment was recorded later, the loan was just paid.
+fn settle(state: &mut LoanState, terms: &LoanTerms, day: Day, amount: i64) -> Split {
+    state.totals.received += amount;
+    let mut cash = Purse { source: Role::Settlement, amount };
+    if state.status != LoanStatus::Active {
+        return keep_rest(state, cash);
+    }
+    accelerate(state, terms, day);
+    let mut split = use_advance(state, terms, day);
+    split = split.plus(pay_dues(state, terms, day, &mut cash));
+    split = split.plus(keep_rest(state, cash));
+    state.status = if state.owes_nothing() { LoanStatus::Closed } else { LoanStatus::Settled };
+    give_up(state);
+    split
+}
+
 fn write_off(state: &mut LoanState, terms: &LoanTerms, day: Day) -> Split {
     accelerate(state, terms, day);
     let split = use_advance(state, terms, day);
+    state.claim = state.outstanding + state.interest_due() + state.fee_due() + state.penal_due;
+    state.status = LoanStatus::WrittenOff;
+    give_up(state);
+    split
+}
+
+/// Interest leaves the income or the suspense that it was in; the rest is a loss.
+fn give_up(state: &mut LoanState) {
     let (interest, fee) = (state.interest_due(), state.fee_due());
-    state.claim = state.outstanding + interest + fee + state.penal_due;
     state.shift(Debit(Role::WriteOff), Credit(Role::Principal), state.outstanding);
     let unearned = std::mem::take(&mut state.capitalised_unearned);
     state.shift(Debit(Role::InterestSuspense), Credit(Role::WriteOff), unearned);
@@ -410,8 +489,6 @@ fn write_off(state: &mut LoanState, terms: &LoanTerms, day: Day) -> Split {
     state.outstanding = 0;
     state.penal_due = 0;
     state.dues = Vec::new();
-    state.status = LoanStatus::WrittenOff;
-    split
 }
 
 /// Where the advance has shrunk since, because a payment came back, the borrower owes the rest.

@@ -10,6 +10,7 @@ use super::contract::{LoanTerms, paise, rupees};
 use super::events::NewPlan;
 use super::periods::{Calendar, Period};
 use super::state::{Change, Cycle, LoanState, Plan};
+use super::whole;
 use crate::domain::lending::day_count::YearFraction;
 use crate::domain::lending::rounding::round_to;
 use crate::domain::lending::terms::{BALANCE_MAX, Keep, Method, MoratoriumInterest, ROWS_MAX, Terms};
@@ -199,7 +200,7 @@ fn balance_at(state: &LoanState, terms: &LoanTerms, calendar: &Calendar, first: 
 
 fn whole_interest(state: &LoanState, terms: &LoanTerms, calendar: &Calendar, period: &Period, balance: i64) -> i64 {
     let fraction = calendar.fraction(period, period.from, period.to);
-    rounded_interest(&terms.calculation, fraction.interest(rupees(balance), state.plan.annual_rate_pct))
+    whole::interest(&terms.calculation, balance, state.plan.annual_rate_pct, fraction)
 }
 
 /// Rows that the instalment would still take, by whole periods.

@@ -8,13 +8,17 @@ use rust_decimal::Decimal;
 
 use super::contract::{LoanTerms, paise, rupees};
 use super::state::LoanState;
+use super::whole::Ratio;
 use crate::domain::lending::day_count::actual_days;
+use crate::domain::lending::rounding::Mode;
 use crate::domain::time::Day;
 
 /// What is charged on an amount that was overdue for some days.
 #[must_use]
 pub fn charge(overdue: i64, pct_per_month: Decimal, days: i64) -> i64 {
-    paise(rupees(overdue) * pct_per_month * Decimal::from(days) / Decimal::from(3_000))
+    let ratio = Ratio::new(overdue, pct_per_month, days, 30);
+    let rounded = ratio.and_then(|ratio| ratio.rounded(None, Mode::HalfUp));
+    rounded.unwrap_or_else(|| paise(rupees(overdue) * pct_per_month * Decimal::from(days) / Decimal::from(3_000)))
 }
 
 /// Penal charges due on a day.

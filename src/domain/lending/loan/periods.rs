@@ -129,7 +129,7 @@ impl<'a> Calendar<'a> {
             };
             // 15 days of 360 are more than a fortnight's 26th of a year: nothing shrinks where the fortnight ends.
             let is_inside = at == begins && until != period.counted.1;
-            let part = if is_inside && part.decimal() > self.whole().decimal() { self.whole() } else { part };
+            let part = if is_inside && part.exceeds(self.whole()) { self.whole() } else { part };
             sum = sum.plus(part);
             at = until;
             n += 1;

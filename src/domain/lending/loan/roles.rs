@@ -72,6 +72,25 @@ impl Positions {
         self.0.iter().sum()
     }
 
+    /// By the number of the role.
+    #[must_use]
+    pub fn raw(&self) -> &[i64; ROLE_COUNT] {
+        &self.0
+    }
+
+    /// Positions as [`Positions::raw`] gave them, from bytes; `None` where they do not sum to zero.
+    #[must_use]
+    pub fn from_raw(raw: [i64; ROLE_COUNT]) -> Option<Positions> {
+        let sum: i128 = raw.iter().map(|amount| i128::from(*amount)).sum();
+        (sum == 0).then_some(Positions(raw))
+    }
+
+    /// What has to be added to others to get these, by the number of the role; the sum is zero again.
+    #[must_use]
+    pub fn minus(&self, others: &Positions) -> [i64; ROLE_COUNT] {
+        std::array::from_fn(|role| self.0[role] - others.0[role])
+    }
+
     /// The only way in which positions change. A negative amount goes the other way.
     pub(super) fn shift(&mut self, debit: Debit, credit: Credit, amount: i64) {
         self.0[debit.0 as usize] += amount;

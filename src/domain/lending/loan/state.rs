@@ -31,6 +31,8 @@ pub enum LoanStatus {
     Cancelled,
     /// Given up in the books.
     WrittenOff,
+    /// The lender took less for all of it. The class stays what it was, for the bureau.
+    Settled,
 }
 
 /// The regulator's classes.
@@ -196,6 +198,10 @@ pub struct LoanState {
     pub npa_since: Option<Day>,
     /// Since when another loan of the borrower has done so.
     pub borrower_npa_since: Option<Day>,
+    /// Nobody calls the borrower for it through this day.
+    pub paused_until: Option<Day>,
+    /// Somebody wants to see it in lists.
+    pub is_watched: bool,
     /// At the end of `advanced_through`.
     pub class: Class,
     /// Where it is in its life.

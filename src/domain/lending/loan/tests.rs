@@ -263,6 +263,26 @@ fn interest_that_joins_the_principal_of_a_non_performing_loan_is_no_income() {
     assert_eq!((at(&state, Role::InterestSuspense), at(&state, Role::InterestIncome)), (0, -rs("1000")));
 }
 
+/// The borrower rises, and the loan falls again by its own arrears: by the day or in one step.
+#[test]
+fn what_had_joined_the_principal_is_earned_when_a_loan_rises() {
+    let moratorium = Some(Moratorium { periods: 3, interest: MoratoriumInterest::Capitalised });
+    let day_count = DayCount::Thirty360;
+    let mut book = Book::paid_out(Terms { day_count, moratorium, ..terms("100", "8.82", 4, "2024-01-05") });
+    book.on("2024-01-05", LoanEvent::BorrowerFell { since: day("2024-01-05") });
+    assert_eq!(book.at("2024-07-04").capitalised_unearned, rs("2.23"));
+    book.on("2024-07-05", LoanEvent::BorrowerRose);
+    let mut by_day = book.at("2024-07-04");
+    apply(&mut by_day, &book.terms, &book.events[6]);
+    for number in day("2024-07-05").0..=day("2026-01-14").0 {
+        advance(&mut by_day, &book.terms, Day(number));
+    }
+    let state = book.at("2026-01-14");
+    assert_eq!(state, by_day);
+    assert_eq!((state.class, state.capitalised_unearned), (Class::Npa, 0));
+    assert_eq!(state.positions.of(Role::InterestIncome), -rs("2.23"));
+}
+
 #[test]
 fn r02_a_penal_charge_is_a_charge() {
     assert_eq!(penal::charge(rs("862"), decimal("2"), 10), rs("5.75"));
@@ -489,6 +509,25 @@ fn so_is_one_that_is_prepaid_and_reset() {
     }
 }
 
+/// Seven days of 360, over the end of February, are dearer than the week's 52nd of a year: neither a loan nor its
+/// schedule asks for more than the whole.
+#[test]
+fn so_is_one_that_is_prepaid_where_a_part_is_dearer_than_the_whole() {
+    let base = Terms {
+        day_count: DayCount::Thirty360,
+        frequency: Frequency::Weekly,
+        broken_period: Some(BrokenPeriod::Thirty360),
+        ..terms("417.92", "4.74", 4, "2024-01-05")
+    };
+    for (first_due, on) in [("2024-02-24", "2024-03-01"), ("2024-03-02", "2024-03-01")] {
+        for day_count in [DayCount::Thirty360, DayCount::Act365] {
+            let paid = Prepayment { on: day(on), amount: decimal("0.42"), keep: Keep::Term };
+            let first_due_on = Some(day(first_due));
+            paid_to_the_day(&Terms { day_count, first_due_on, prepayments: vec![paid], ..base.clone() });
+        }
+    }
+}
+
 #[test]
 fn an_excess_waits_for_the_next_due_date() {
     let mut book = Book::paid_out(of_5000());
@@ -610,6 +649,8 @@ fn circumstances(value_date: &str) -> Circumstances {
         cash_received: 0,
         cash_disbursal_limit: rs("20000"),
         cash_receipts_limit: rs("200000"),
+        cash_pan_limit: rs("50000"),
+        has_pan: true,
     }
 }
 

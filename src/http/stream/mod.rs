@@ -1,0 +1,19 @@
+//! Following the books: events as they become durable, by Server-Sent Events and WebSocket, and commands that
+//! come one after another on a WebSocket.
+//!
+//! - [`feed`]: one thread renders each event once, into a ring that all followers share;
+//! - [`follower`]: a place in the journal that moves on through the ring, or, behind it, through the journal;
+//! - [`sse`]: a follower as the body of an answer;
+//! - `commands`: transfers from a queue (cargo feature `bridges`);
+//! - [`websocket`]: a connection that carries commands and followed events.
+//!
+//! Promise: whoever follows sees every event of his topic once and in order, or is told where he lags and reads
+//! on from there; no writer ever waits for one who reads.
+
+#[cfg(feature = "bridges")]
+pub mod commands;
+pub mod feed;
+pub mod follower;
+pub mod lent;
+pub mod sse;
+pub mod websocket;
