@@ -5,7 +5,7 @@ away, Mosquitto and the mail server are stopped, an HTTP receiver refuses, and m
 
 - every event of the journal is at every peer, counted once by its id, and each came first in the journal's order;
 - every payment command was posted once, answered, and acknowledged no earlier than it was durable;
-- what was refused is in the dead-letter queue, and nothing else is;
+- what was refused is in the queue for that, and nothing else is; without one it is in the dead-letter queue;
 - every mail is there with a PDF in it; every webhook's signature is good.
 """
 
@@ -413,6 +413,7 @@ class CommandSender:
         channel.queue_declare("books.all", durable=True)
         channel.queue_bind("books.all", "books", "#")
         channel.queue_declare("dead", durable=True)
+        channel.queue_declare("refused", durable=True)
         channel.queue_declare("replies", durable=True)
         arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
         channel.queue_declare("munim.commands", durable=True, arguments=arguments)
@@ -443,9 +444,9 @@ class CommandSender:
         properties = pika.BasicProperties(delivery_mode=2, message_id=name, correlation_id=name, reply_to="replies")
         channel.basic_publish("", "munim.commands", message, properties, mandatory=True)
 
-    def left(self):
+    def left(self, queue="munim.commands"):
         connection = self.rabbit.connect()
-        count = connection.channel().queue_declare("munim.commands", passive=True).method.message_count
+        count = connection.channel().queue_declare(queue, passive=True).method.message_count
         connection.close()
         return count
 
@@ -532,6 +533,8 @@ def run(rabbit, mosquitto, peer, hooks, mails, munim):
     munim.process.end()
     url = f"amqp://{USER}:{AMQP_PASSWORD}@127.0.0.1:{rabbit.port}/%2f"
     with_commands = ("--amqp-commands", url, "--amqp-queue", "munim.commands", "--amqp-key-file", str(key_file))
+    dead_letters(munim, sender, with_commands)
+    with_commands = (*with_commands, "--amqp-refused-queue", "refused")
     munim.start(*with_commands)
     load = Load(munim)
     load.start()
@@ -603,6 +606,16 @@ def run(rabbit, mosquitto, peer, hooks, mails, munim):
     finish(munim, sender, amqp, mqtt_client, mqtt_seen, peer, hooks, mails, ids, load)
 
 
+def dead_letters(munim, sender, with_commands):
+    """Without a queue for what is refused, the broker's own way, while the broker lives."""
+    munim.start(*with_commands)
+    sender.send(["bad-early"])
+    wait_for("the dead letter", 30, lambda: sender.left("dead") == 1)
+    assert [properties.message_id for properties, _ in sender.drain("dead")] == ["bad-early"]
+    assert json.loads(sender.drain("replies")[0][1])["op"] == "refused"
+    munim.process.end()
+
+
 def finish(munim, sender, amqp, mqtt_client, mqtt_seen, peer, hooks, mails, ids, load):
     access = ("api_key.", "access.")
     events = munim.events()
@@ -620,19 +633,23 @@ def finish(munim, sender, amqp, mqtt_client, mqtt_seen, peer, hooks, mails, ids,
 
     posted = commands_of(munim)
     assert sorted(posted) == sorted(f"pay-{n}" for n in range(COMMANDS)), "commands were lost or doubled"
-    replies, dead = {}, set()
+    replies, refused = {}, {}
     for properties, body in sender.drain("replies"):
         reply = json.loads(body)
         said = reply["transfer"]["id"] if reply["op"] == "posted" else reply["problem"]["code"]
         first = replies.setdefault(properties.correlation_id, (reply["op"], said))
         assert first == (reply["op"], said), f"two answers to {properties.correlation_id}: {first}, {said}"
-    for properties, _ in sender.drain("dead"):
-        dead.add(properties.message_id)
-    assert dead == {f"bad-{n}" for n in range(BAD)}, dead
+    for properties, body in sender.drain("refused"):
+        name, why = properties.message_id, json.loads(properties.headers["munim-answer"])["problem"]["code"]
+        assert replies[name] == ("refused", why), (name, replies[name], why)
+        assert refused.setdefault(name, body) == body, name
+    assert set(refused) == {f"bad-{n}" for n in range(BAD)}, set(refused)
+    assert refused["bad-0"] == b"no JSON" and json.loads(refused["bad-1"])["key"] == "bad-1", refused
+    assert not sender.drain("dead"), "something was rejected"
     for name, (op, _) in replies.items():
         assert (op == "refused") == name.startswith("bad"), (name, op)
     assert len(replies) == COMMANDS + BAD, f"{len(replies)} replies"
-    say(f"commands: {len(posted)} posted once and answered, {len(dead)} refused and dead-lettered")
+    say(f"commands: {len(posted)} posted once and answered, {len(refused)} refused and put aside")
 
     mails.check(MAILS)
     mails.stop()

@@ -2,7 +2,7 @@
 # Proves the bridges against real peers: RabbitMQ, Mosquitto, a mail server and the Standard Webhooks package, each
 # stopped and started in the middle, and this program killed. What is proved is in tests/brokers.py.
 #   MUNIM_BROKER_DOWN_S  seconds that RabbitMQ is away (60)
-#   MUNIM_BINARY         a binary with the feature `bridges`, instead of building one into target/bridges
+#   MUNIM_BINARY         a binary with the feature `bridges`, instead of building one as target/munim-with-bridges
 # Exit: 0 all held, 1 something did not, 77 NOT RUN (a package cannot be installed).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,8 +40,13 @@ fi
 
 binary=${MUNIM_BINARY:-}
 if [[ -z $binary ]]; then
-  cargo build --release --locked --features bridges --target-dir target/bridges --bin munim
-  binary=$root/target/bridges/release/munim
+  # In the folder of the plain build, whose dependencies serve both; the plain binary is put back.
+  plain=target/release/munim
+  if [[ -e $plain ]]; then mv "$plain" "$work/plain"; fi
+  cargo build --release --locked --features bridges --bin munim
+  binary=$root/target/munim-with-bridges
+  mv "$plain" "$binary"
+  if [[ -e $work/plain ]]; then mv "$work/plain" "$plain"; fi
 fi
 [[ -x $binary ]] || not_run "$binary is not there"
 

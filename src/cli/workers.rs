@@ -90,10 +90,14 @@ pub struct WorkArgs {
     #[cfg(feature = "bridges")]
     #[arg(long, env = "MUNIM_AMQP_COMMANDS", value_name = "URL", hide_env_values = true, requires = "amqp_key_file")]
     pub amqp_commands: Option<String>,
-    /// The queue; it is there, with a dead-letter exchange for what is refused.
+    /// The queue; it is there, durable.
     #[cfg(feature = "bridges")]
     #[arg(long, env = "MUNIM_AMQP_QUEUE", value_name = "NAME", default_value = "munim.commands")]
     pub amqp_queue: String,
+    /// Queue that refused commands are put into; without one the first queue's dead-letter exchange gets them.
+    #[cfg(feature = "bridges")]
+    #[arg(long, env = "MUNIM_AMQP_REFUSED_QUEUE", value_name = "NAME", requires = "amqp_commands")]
+    pub amqp_refused_queue: Option<String>,
     /// File with the token of the API key that commands run as: one line.
     #[cfg(feature = "bridges")]
     #[arg(long, env = "MUNIM_AMQP_KEY_FILE", value_name = "FILE")]
@@ -159,7 +163,7 @@ fn take_commands(edge: &Arc<Edge>, args: &WorkArgs) -> Result<Option<tokio::task
     use crate::jobs::sync::commands::CommandSource;
 
     let (Some(url), Some(path)) = (&args.amqp_commands, &args.amqp_key_file) else { return Ok(None) };
-    let source = CommandSource::of(url, &args.amqp_queue)?;
+    let source = CommandSource::of(url, &args.amqp_queue, args.amqp_refused_queue.as_deref())?;
     let token = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let token = token.lines().next().unwrap_or_default().trim();
     let clerk = Clerk::with(Arc::clone(edge), token).map_err(|why| format!("{}: {why}", path.display()))?;

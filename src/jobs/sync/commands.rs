@@ -1,9 +1,12 @@
 //! Payment commands from an AMQP queue.
 //!
-//! A message is a command, `{"key": …, "body": {a transfer}}`. It is acknowledged when what it did is durable, rejected
-//! without being queued again when it is refused (the queue's dead-letter exchange gets it), and left where it is,
-//! unacknowledged, while nobody can say. What was not acknowledged comes again after any crash and finds its first
-//! answer under its key. With `reply_to` the answer is published there first, as a WebSocket would show it.
+//! A message is a command, `{"key": …, "body": {a transfer}}`. It is acknowledged when what it did is durable, and left
+//! where it is, unacknowledged, while nobody can say. What was not acknowledged comes again after any crash and finds
+//! its first answer under its key. With `reply_to` the answer is published there first, as a WebSocket would show it.
+//!
+//! What is refused goes to the queue named for that, published and confirmed before the command is let go of. Without
+//! one it is rejected and not queued again, so that the broker hands it to its dead-letter exchange; a classic queue of
+//! RabbitMQ does that without waiting for its disk, and a broker killed soon after has lost the dead letter.
 //!
 //! So many commands run at once as are prefetched; their order is not kept: who needs one after the other waits for
 //! the reply of the first.
@@ -21,9 +24,9 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
     ConfirmSelectOptions,
 };
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::task::JoinSet;
@@ -73,6 +76,8 @@ pub trait Commands: Send + Sync + fmt::Debug {
 pub struct CommandSource {
     uri: AMQPUri,
     queue: ShortString,
+    /// Where refused commands go, other than to the dead-letter exchange.
+    refused: Option<ShortString>,
 }
 
 impl fmt::Debug for CommandSource {
@@ -83,18 +88,23 @@ impl fmt::Debug for CommandSource {
 }
 
 impl CommandSource {
-    /// From a URL (`amqp://user:password@host:port/virtual-host`, or `amqps`) and a queue's name.
+    /// From a URL (`amqp://user:password@host:port/virtual-host`, or `amqps`), a queue's name, and the name of the queue
+    /// that refused commands go to.
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn of(url: &str, queue: &str) -> Result<CommandSource, String> {
+    pub fn of(url: &str, queue: &str, refused: Option<&str>) -> Result<CommandSource, String> {
         let mut uri: AMQPUri = url.parse()?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.connection_timeout.get_or_insert(SYNC_ANSWER_PATIENCE.as_millis() as u64);
-        if queue.is_empty() {
+        if queue.is_empty() || refused == Some("") {
             return Err("the queue has no name".into());
         }
-        Ok(CommandSource { uri, queue: short(queue).map_err(|failed| failed.why)? })
+        if refused == Some(queue) {
+            return Err("refused commands would come again for ever: their queue is another".into());
+        }
+        let named = |name: &str| short(name).map_err(|failed| failed.why);
+        Ok(CommandSource { uri, queue: named(queue)?, refused: refused.map(named).transpose()? })
     }
 
     /// Takes commands until the task is aborted: what is not acknowledged then comes again.
@@ -127,12 +137,13 @@ impl CommandSource {
             Err(failed) => return failed,
         };
         tracing::info!(queue = self.queue.as_str(), "payment commands are taken from the queue");
+        let broker = Broker { channel, refused: self.refused.clone() };
         let mut running = JoinSet::new();
         loop {
             tokio::select! {
                 delivery = poll_fn(|context| Pin::new(&mut consumer).poll_next(context)) => match delivery {
                     Some(Ok(delivery)) => {
-                        running.spawn(carry_out(delivery, channel.clone(), Arc::clone(commands)));
+                        running.spawn(carry_out(delivery, broker.clone(), Arc::clone(commands)));
                     }
                     Some(Err(error)) => return said(error),
                     None => return Failed::because("the broker ended it: is the queue still there?"),
@@ -158,9 +169,46 @@ impl CommandSource {
     }
 }
 
+/// Where answers and refusals go.
+#[derive(Clone)]
+struct Broker {
+    channel: Channel,
+    refused: Option<ShortString>,
+}
+
+impl Broker {
+    /// Publishes to a queue and waits until the broker has it. `Ok(false)`: there is no such queue.
+    async fn publish(&self, to: &ShortString, body: &[u8], properties: BasicProperties) -> Result<bool, Failed> {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let sent = self.channel.basic_publish(ShortString::default(), to.clone(), options, body, properties);
+        match sent.await.map_err(said)?.await.map_err(said)? {
+            Confirmation::Ack(returned) => Ok(returned.is_none()),
+            Confirmation::Nack(Some(_)) => Ok(false),
+            Confirmation::Nack(None) => Err(Failed::because("the broker could not keep an answer")),
+            Confirmation::NotRequested => Err(Failed::because("the broker confirms nothing")),
+        }
+    }
+
+    /// Lets go of a refused command, which then is somewhere else.
+    async fn refuse(&self, delivery: &Delivery, command: &[u8], answer: &[u8]) -> Result<(), Failed> {
+        let Some(to) = &self.refused else {
+            let rejected = delivery.acker.reject(BasicRejectOptions { requeue: false }).await;
+            return rejected.map(drop).map_err(said);
+        };
+        let mut headers = delivery.properties.headers().clone().unwrap_or_default();
+        headers.insert("munim-queue".into(), AMQPValue::LongString(delivery.routing_key.as_str().into()));
+        headers.insert("munim-answer".into(), AMQPValue::LongString(answer.into()));
+        let properties = delivery.properties.clone().with_delivery_mode(PERSISTENT).with_headers(headers);
+        if !self.publish(to, command, properties).await? {
+            return Err(Failed::because(format!("refused commands cannot be put aside: no queue is named {to}")));
+        }
+        delivery.acker.ack(BasicAckOptions::default()).await.map(drop).map_err(said)
+    }
+}
+
 /// One command: carried out, answered, acknowledged, in this order.
-async fn carry_out(delivery: Delivery, channel: Channel, commands: Arc<dyn Commands>) -> Result<(), Failed> {
-    let message = Bytes::from(delivery.data);
+async fn carry_out(mut delivery: Delivery, broker: Broker, commands: Arc<dyn Commands>) -> Result<(), Failed> {
+    let message = Bytes::from(std::mem::take(&mut delivery.data));
     let mut rng = SmallRng::seed_from_u64(delivery.delivery_tag ^ now_us().cast_unsigned());
     let mut attempts = 0_u32;
     let answer = loop {
@@ -170,7 +218,7 @@ async fn carry_out(delivery: Delivery, channel: Channel, commands: Arc<dyn Comma
         }
         attempts = attempts.saturating_add(1);
         tokio::time::sleep(RETRY.delay(attempts, None, &mut rng)).await;
-        if !channel.status().connected() {
+        if !broker.channel.status().connected() {
             return Err(Failed::because("the connection ended"));
         }
     };
@@ -183,17 +231,13 @@ async fn carry_out(delivery: Delivery, channel: Channel, commands: Arc<dyn Comma
         if let Some(asked) = asked {
             properties = properties.with_correlation_id(asked.clone());
         }
-        // Nobody need be waiting any more: then the broker drops it, and that is no failure.
-        let options = BasicPublishOptions::default();
-        let sent = channel.basic_publish(ShortString::default(), to.clone(), options, &answer.body, properties).await;
-        sent.map_err(said)?.await.map_err(said)?;
+        // Nobody need be waiting any more: then the broker gives it back, and that is no failure.
+        let _is_there = broker.publish(to, &answer.body, properties).await?;
     }
-    let acker = &delivery.acker;
-    let told = match answer.verdict {
-        Verdict::Done => acker.ack(BasicAckOptions::default()).await,
-        _ => acker.reject(BasicRejectOptions { requeue: false }).await,
-    };
-    told.map(drop).map_err(said)
+    match answer.verdict {
+        Verdict::Done => delivery.acker.ack(BasicAckOptions::default()).await.map(drop).map_err(said),
+        _ => broker.refuse(&delivery, &message, &answer.body).await,
+    }
 }
 
 #[cfg(test)]
@@ -202,12 +246,14 @@ mod tests {
 
     #[test]
     fn a_source_is_a_url_and_a_queue_and_shows_no_password() {
-        let source = CommandSource::of("amqps://till:geheim@mq.example:9000/books", "payments").unwrap();
+        let source = CommandSource::of("amqps://till:geheim@mq.example:9000/books", "payments", Some("bad")).unwrap();
         assert_eq!((source.uri.authority.port, source.uri.vhost.as_str()), (9000, "books"));
         assert!(!format!("{source:?}").contains("geheim"));
         for (url, queue) in [("http://mq.example", "q"), ("mq.example", "q"), ("", "q"), ("amqp://mq.example", "")] {
-            assert!(CommandSource::of(url, queue).is_err(), "{url} {queue}");
+            assert!(CommandSource::of(url, queue, None).is_err(), "{url} {queue}");
         }
-        assert!(CommandSource::of("amqp://mq.example", &"q".repeat(256)).is_err());
+        for (queue, refused) in [("q".repeat(256), None), ("q".into(), Some("q")), ("q".into(), Some(""))] {
+            assert!(CommandSource::of("amqp://mq.example", &queue, refused).is_err(), "{queue} {refused:?}");
+        }
     }
 }
