@@ -42,11 +42,11 @@ binary=${MUNIM_BINARY:-}
 if [[ -z $binary ]]; then
   # In the folder of the plain build, whose dependencies serve both; the plain binary is put back.
   plain=target/release/munim
-  if [[ -e $plain ]]; then mv "$plain" "$work/plain"; fi
+  if [[ -e $plain ]]; then mv "$plain" target/munim-without-bridges; fi
   cargo build --release --locked --features bridges --bin munim
   binary=$root/target/munim-with-bridges
   mv "$plain" "$binary"
-  if [[ -e $work/plain ]]; then mv "$work/plain" "$plain"; fi
+  if [[ -e target/munim-without-bridges ]]; then mv target/munim-without-bridges "$plain"; fi
 fi
 [[ -x $binary ]] || not_run "$binary is not there"
 
