@@ -35,7 +35,10 @@ pub(super) struct Counts {
 impl Core {
     /// What `/v1/status` counts; may be ahead of what is durable.
     pub(super) fn counts(&self) -> Counts {
-        let accounts = u64::from(self.directory.lock().accounts);
+        let directory = self.directory.lock();
+        // Under all locks whatever is counted has a seq.
+        let _locked = self.shards.lock_all();
+        let accounts = u64::from(directory.accounts);
         Counts { accounts, holds: self.holds.len(), business_date: self.business_date() }
     }
 }

@@ -139,6 +139,39 @@ fn wait_until_ended(server: &Server) {
     }
 }
 
+/// Whoever is shown the end of a day waits until it is durable, for which its entry has to be known by then.
+#[test]
+fn the_end_of_a_day_is_shown_no_earlier_than_it_can_be_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).expect("an empty folder"));
+    let options = EngineOptions { first_day: Some(FIRST_DAY), ..EngineOptions::default() };
+    let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("new books");
+    let last = Day(FIRST_DAY.0 + 300);
+    let ended = |core: &munim::engine::Core| {
+        let (day, appended) = core.day_now();
+        let (date, by) = day.ended.unwrap_or_default();
+        assert!(by <= appended, "the end of {date} is shown as entry {by}, when {appended} is the newest");
+        date
+    };
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut seen = 0;
+            let mut before = Day(0);
+            while before < Day(last.0 - 1) {
+                let date = ended(engine.core());
+                seen += usize::from(date != before);
+                before = date;
+                std::thread::yield_now();
+            }
+            seen
+        });
+        tell(&engine, &Command::OpenDay { date: last, reason: Some("most of a year later".into()) });
+        let seen = watcher.join().expect("no end was shown too early");
+        assert!(seen > 30, "it was looked at {seen} ends of 300 only");
+    });
+    engine.shut_down();
+}
+
 #[test]
 fn a_day_that_is_ended_through_kills_is_the_day_that_nobody_disturbed() {
     let cycles = std::env::var("MUNIM_KILL9_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(3);

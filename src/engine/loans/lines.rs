@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::entry::Entry;
-use crate::domain::ids::Seq;
+use crate::domain::ids::{Moment, Seq};
 use crate::domain::lending::loan::events::LoanEvent;
 use crate::domain::lending::loan::facts::LoanPosted;
 use crate::domain::lending::loan::fold::undoes;
@@ -12,7 +12,7 @@ use crate::domain::lending::product::ProductSaved;
 use crate::domain::time::Day;
 use crate::engine::Core;
 use crate::engine::history::{Located, Reach, ReadError};
-use crate::engine::view::{DayEnd, LoanEventView, LoanFilter, LoanLine, Page};
+use crate::engine::view::{LoanEventView, LoanFilter, LoanLine, Page};
 
 use super::book::is_receipt;
 use super::query::{ENTRIES_MAX, bring_to, line_of};
@@ -41,27 +41,34 @@ impl Core {
         found
     }
 
-    pub(super) fn day_end(&self, closed: Seq, reach: Reach) -> Result<Option<DayEnd>, ReadError> {
+    /// The day that an entry closed, the moment of that, and the day after it; `None` where the entry closed none.
+    pub(super) fn day_closed(&self, closed: Seq, reach: Reach) -> Result<Option<(Day, Moment, Day)>, ReadError> {
         let located = self.history.entry(closed, reach)?;
         let Some(Located { moment, date: next, entry: Entry::DayClosed(entry), .. }) = located else { return Ok(None) };
-        let date = entry.through;
+        Ok(Some((entry.through, moment, next)))
+    }
+
+    /// How far the end of a closed day is: the entry that ended it (`None` where that is not known any more) once it
+    /// has ended, loans looked at, and loans; and an entry that is not before any that made it so.
+    pub(super) fn look_at_day(&self, date: Day) -> (Option<Option<Seq>>, (u32, u32), Seq) {
+        // As in `day_now`.
+        let _locked = self.shards.lock_all();
         let (by, next_loan, ending, has_begun) =
             self.loans.with_day(|day| (day.end_of(date), day.next_loan, day.ending(), day.closed != Day(0)));
         let loans = self.loans.loans().count();
         let is_over = !has_begun || ending.is_none_or(|ending| date < ending);
-        let ended = match by {
-            Some(by) if self.watermark.covers(by) => Some(self.history.block_hash(by, reach)?.map(|hash| (by, hash))),
-            // Its end was appended and is not durable yet: then it is not told.
-            Some(_) => None,
-            None => is_over.then_some(None),
-        };
+        let ended = (is_over || by.is_some()).then_some(by);
         let done = match ending {
-            _ if ended.is_some() || by.is_some() => loans,
+            _ if ended.is_some() => loans,
             Some(ending) if ending == date => next_loan.saturating_sub(1).min(loans),
             _ => 0,
         };
-        let looked_at = (done, loans);
-        Ok(Some(DayEnd { closed: Some(closed), closed_at: moment, date, next, ended, looked_at }))
+        (ended, (done, loans), self.journal.appended_seq())
+    }
+
+    /// The entry and the hash of the block that it is in.
+    pub(super) fn block_hash_of(&self, seq: Seq, reach: Reach) -> Result<Option<(Seq, [u8; 32])>, ReadError> {
+        Ok(self.history.block_hash(seq, reach)?.map(|hash| (seq, hash)))
     }
 
     pub(super) fn loan_lines(&self, filter: LoanFilter, after: u32, limit: usize, today: Day) -> (Page<LoanLine>, Seq) {

@@ -143,6 +143,16 @@ impl Core {
         self.day_runs.lock().last().map_or(Seq::NONE, |(_, first)| *first)
     }
 
+    /// The business day now, and an entry that is not before any that made it so.
+    #[must_use]
+    pub fn day_now(&self) -> (DayReply, Seq) {
+        // What is applied has a seq, but is appended only when its locks are given back: without them the end of a day
+        // could be shown before anybody can wait for it.
+        let _locked = self.shards.lock_all();
+        (self.day_reply(), self.journal.appended_seq())
+    }
+
+    /// Needs all account locks, or shows nobody what it says.
     pub(in crate::engine) fn day_reply(&self) -> DayReply {
         let loans = self.loans.loans().count();
         let (by_hand, ended, next, ending) =
@@ -486,8 +496,7 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`].
     pub async fn business_day(&self) -> Result<AsOf<BusinessDay>, Unavailable> {
-        let reply = self.core().day_reply();
-        let seq = self.core().journal.appended_seq();
+        let (reply, seq) = self.core().day_now();
         self.durable(seq).await?;
         let mut view = reply.view();
         if let Some((_, ended)) = view.ended {
@@ -502,12 +511,22 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`].
     pub async fn day_end(&self, closed: Seq) -> Result<Option<AsOf<DayEnd>>, Unavailable> {
-        let seq = self.core().journal.appended_seq();
-        if closed == Seq::NONE || closed > seq {
+        let core = self.core();
+        if closed == Seq::NONE || closed > core.journal.appended_seq() {
             return Ok(None);
         }
-        self.durable(seq).await?;
-        let end = self.read(Reach::Memory, move |core: &Arc<Core>, reach| core.day_end(closed, reach)).await?;
-        Ok(end.map(|value| AsOf { value, seq }))
+        self.durable(closed).await?;
+        let found = self.read(Reach::Memory, move |core: &Arc<Core>, reach| core.day_closed(closed, reach)).await?;
+        let Some((day, moment, next)) = found else { return Ok(None) };
+        let (ended, looked_at, seq) = core.look_at_day(day);
+        self.durable(seq.max(closed)).await?;
+        let hash = move |core: &Arc<Core>, reach| match ended {
+            Some(Some(by)) => Ok(Some(core.block_hash_of(by, reach)?)),
+            Some(None) => Ok(Some(None)),
+            None => Ok(None),
+        };
+        let ended = self.read(Reach::Memory, hash).await?;
+        let value = DayEnd { closed: Some(closed), closed_at: moment, date: day, next, ended, looked_at };
+        Ok(Some(AsOf { value, seq: seq.max(closed) }))
     }
 }
