@@ -21,7 +21,7 @@ pub struct EngineArgs {
     /// Account shards, rounded up to a power of two (default: the number of cores).
     #[arg(long, env = "MUNIM_SHARDS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: Option<u16>,
-    /// Key shards, rounded up to a power of two (default: the number of cores).
+    /// Key shards, rounded up to a power of two (default: 64).
     #[arg(long, env = "MUNIM_KEY_SHARDS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub key_shards: Option<u16>,
     /// The books' time zone.

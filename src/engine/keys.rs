@@ -70,8 +70,8 @@ impl Hasher for FirstBytes {
     fn write_usize(&mut self, _length_prefix: usize) {}
 }
 
-/// Rows by hash: (the seq of the entry that made the row, the number that the row tells).
-pub type KeyMap = HashMap<KeyHash, KeyRow, BuildHasherDefault<FirstBytes>>;
+/// Rows by hash. Those of idempotency keys are the most by far, and tell nothing but the seq that they begin with.
+type KeyMap<V> = HashMap<KeyHash, V, BuildHasherDefault<FirstBytes>>;
 
 /// What a key leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +79,35 @@ pub struct KeyRow {
     /// The first seq of the record with this idempotency key; or the seq of the transfer or the
     /// number of the account with this external id.
     pub number: u64,
-    /// The entry that made the row: decides to which segment's table it goes.
+    /// The entry that made the row: decides to which segment's table it goes. Of an idempotency key it is `number`.
     pub seq: Seq,
+}
+
+/// What is kept of a row in memory.
+trait Kept: Copy {
+    fn keep(row: KeyRow) -> Self;
+    fn row(self) -> KeyRow;
+}
+
+impl Kept for KeyRow {
+    fn keep(row: KeyRow) -> KeyRow {
+        row
+    }
+
+    fn row(self) -> KeyRow {
+        self
+    }
+}
+
+impl Kept for Seq {
+    fn keep(row: KeyRow) -> Seq {
+        debug_assert_eq!(row.number, row.seq.0, "a key's record is found by its first entry");
+        row.seq
+    }
+
+    fn row(self) -> KeyRow {
+        KeyRow { number: self.0, seq: self }
+    }
 }
 
 /// Which of the two kinds of keys.
@@ -92,37 +119,59 @@ pub enum KeyKind {
     External,
 }
 
-#[derive(Debug, Default)]
-struct Rows {
-    young: KeyMap,
-    retiring: Arc<KeyMap>,
+#[derive(Debug)]
+struct Rows<V> {
+    young: KeyMap<V>,
+    retiring: Arc<KeyMap<V>>,
 }
 
-impl Rows {
+impl<V> Default for Rows<V> {
+    fn default() -> Rows<V> {
+        Rows { young: KeyMap::default(), retiring: Arc::default() }
+    }
+}
+
+impl<V: Kept> Rows<V> {
     fn find(&self, hash: &KeyHash) -> Option<u64> {
-        self.young.get(hash).or_else(|| self.retiring.get(hash)).map(|row| row.number)
+        self.young.get(hash).or_else(|| self.retiring.get(hash)).map(|kept| kept.row().number)
+    }
+
+    fn insert(&mut self, hash: KeyHash, row: KeyRow) {
+        self.young.insert(hash, V::keep(row));
+    }
+
+    /// Sets all rows aside, and hands them out.
+    fn set_aside(&mut self) -> Arc<KeyMap<V>> {
+        assert!(self.retiring.is_empty(), "one segment retires at a time");
+        self.retiring = Arc::new(std::mem::take(&mut self.young));
+        Arc::clone(&self.retiring)
+    }
+
+    fn count(&self) -> [usize; 2] {
+        [self.young.len(), self.retiring.len()]
     }
 }
 
 /// One key shard.
 #[derive(Debug, Default)]
 pub struct KeyShard {
-    idempotency: Rows,
-    external: Rows,
+    /// Dropped after their retention.
+    idempotency: Rows<Seq>,
+    external: Rows<KeyRow>,
 }
 
 impl KeyShard {
-    fn rows(&self, kind: KeyKind) -> &Rows {
+    fn find(&self, kind: KeyKind, hash: &KeyHash) -> Option<u64> {
         match kind {
-            KeyKind::Idempotency => &self.idempotency,
-            KeyKind::External => &self.external,
+            KeyKind::Idempotency => self.idempotency.find(hash),
+            KeyKind::External => self.external.find(hash),
         }
     }
 
-    fn rows_mut(&mut self, kind: KeyKind) -> &mut Rows {
+    fn insert(&mut self, kind: KeyKind, hash: KeyHash, row: KeyRow) {
         match kind {
-            KeyKind::Idempotency => &mut self.idempotency,
-            KeyKind::External => &mut self.external,
+            KeyKind::Idempotency => self.idempotency.insert(hash, row),
+            KeyKind::External => self.external.insert(hash, row),
         }
     }
 }
@@ -133,14 +182,40 @@ pub struct Keys {
     /// Each lock guards its shard's maps; taken after the account shards, ascending, before the sequencer.
     shards: Box<[Mutex<KeyShard>]>,
     generation: AtomicU64,
+    /// A segment ends when it has so many rows.
+    per_segment: u64,
+    /// Segments that had ended when they were counted last, and the rows that are not the active one's.
+    counted: Mutex<(u64, u64)>,
 }
 
 impl Keys {
-    /// At least `count` shards, rounded up to a power of two, at most 256.
+    /// At least `count` shards, rounded up to a power of two, at most 256. A segment is to end when it has some
+    /// `per_segment` rows.
     #[must_use]
-    pub fn new(count: usize) -> Keys {
+    pub fn new(count: usize, per_segment: u64) -> Keys {
         let count = count.clamp(1, 256).next_power_of_two();
-        Keys { shards: (0..count).map(|_| Mutex::default()).collect(), generation: AtomicU64::new(0) }
+        let shards = (0..count).map(|_| Mutex::default()).collect();
+        Keys { shards, generation: AtomicU64::new(0), per_segment: per_segment.max(1), counted: Mutex::default() }
+    }
+
+    /// Whether the active segment has so many rows that it is to end, as far as can be told from now and then asking:
+    /// rows are in memory until their segment has ended and its table is written. `ended` segments have.
+    #[must_use]
+    pub fn fill_a_segment(&self, ended: u64) -> bool {
+        let mut young = 0;
+        for shard in &self.shards {
+            let shard = shard.lock();
+            young += (shard.idempotency.count()[0] + shard.external.count()[0]) as u64;
+        }
+        let mut counted = self.counted.lock();
+        let (seen, older) = &mut *counted;
+        if *seen != ended {
+            (*seen, *older) = (ended, young);
+        } else if young < *older {
+            // Their table is being written.
+            *older = 0;
+        }
+        young - *older >= self.per_segment
     }
 
     /// Moves on whenever rows have moved from memory into the store.
@@ -157,7 +232,7 @@ impl Keys {
     /// Looks a row up without keeping the lock.
     #[must_use]
     pub fn find(&self, kind: KeyKind, hash: &KeyHash) -> Option<u64> {
-        self.shards[self.place(hash)].lock().rows(kind).find(hash)
+        self.shards[self.place(hash)].lock().find(kind, hash)
     }
 
     /// Locks the shards of up to two hashes, ascending.
@@ -181,31 +256,41 @@ impl Keys {
 
     /// Puts a row in while recovering.
     pub fn load(&self, kind: KeyKind, hash: KeyHash, row: KeyRow) {
-        self.shards[self.place(&hash)].lock().rows_mut(kind).young.insert(hash, row);
+        self.shards[self.place(&hash)].lock().insert(kind, hash, row);
     }
 
     /// Sets the rows of both kinds aside for the table of a sealed segment, and returns those with
     /// a seq up to `through`, sorted by hash; the rest stays young.
     #[must_use]
     pub fn retire(&self, through: Seq) -> [Vec<(KeyHash, u64)>; 2] {
-        [KeyKind::Idempotency, KeyKind::External].map(|kind| {
-            let mut rows = Vec::new();
-            for shard in &self.shards {
-                let aside = {
-                    let mut shard = shard.lock();
-                    let both = shard.rows_mut(kind);
-                    assert!(both.retiring.is_empty(), "one segment retires at a time");
-                    both.retiring = Arc::new(std::mem::take(&mut both.young));
-                    Arc::clone(&both.retiring)
-                };
-                rows.extend(aside.iter().filter(|(_, row)| row.seq <= through).map(|(hash, row)| (*hash, row.number)));
-                // The few rows of the segment after: appended between its first entry and now.
-                let later: Vec<_> = aside.iter().filter(|(_, row)| row.seq > through).map(|(h, r)| (*h, *r)).collect();
-                shard.lock().rows_mut(kind).young.extend(later);
+        [
+            self.retire_rows(through, |shard| &mut shard.idempotency),
+            self.retire_rows(through, |shard| &mut shard.external),
+        ]
+    }
+
+    fn retire_rows<V: Kept>(
+        &self,
+        through: Seq,
+        rows_of: impl Fn(&mut KeyShard) -> &mut Rows<V>,
+    ) -> Vec<(KeyHash, u64)> {
+        let mut rows = Vec::new();
+        for shard in &self.shards {
+            let aside = rows_of(&mut shard.lock()).set_aside();
+            let mut later = Vec::new();
+            for (hash, kept) in aside.iter() {
+                let row = kept.row();
+                if row.seq <= through {
+                    rows.push((*hash, row.number));
+                } else {
+                    // The few rows of the segment after: appended between its first entry and now.
+                    later.push((*hash, *kept));
+                }
             }
-            rows.sort_unstable_by_key(|(hash, _)| *hash);
-            rows
-        })
+            rows_of(&mut shard.lock()).young.extend(later);
+        }
+        rows.sort_unstable_by_key(|(hash, _)| *hash);
+        rows
     }
 
     /// The store has the table: drops what was set aside.
@@ -213,10 +298,12 @@ impl Keys {
         // The generation moves first: whoever looked into the store before this looks again.
         self.generation.fetch_add(1, Ordering::AcqRel);
         for shard in &self.shards {
-            for kind in [KeyKind::Idempotency, KeyKind::External] {
-                let gone = std::mem::take(&mut shard.lock().rows_mut(kind).retiring);
-                drop(gone);
-            }
+            // Freed when nobody waits for the lock any more.
+            let gone = {
+                let mut shard = shard.lock();
+                (std::mem::take(&mut shard.idempotency.retiring), std::mem::take(&mut shard.external.retiring))
+            };
+            drop(gone);
         }
     }
 
@@ -225,10 +312,7 @@ impl Keys {
     pub fn len(&self) -> u64 {
         let count = |shard: &Mutex<KeyShard>| {
             let shard = shard.lock();
-            [&shard.idempotency, &shard.external]
-                .iter()
-                .map(|rows| rows.young.len() + rows.retiring.len())
-                .sum::<usize>()
+            [shard.idempotency.count(), shard.external.count()].as_flattened().iter().sum::<usize>()
         };
         self.shards.iter().map(|shard| count(shard) as u64).sum()
     }
@@ -260,12 +344,12 @@ impl LockedKeys<'_> {
 
     /// The row of a hash, young or set aside.
     pub fn find(&mut self, kind: KeyKind, hash: &KeyHash) -> Option<u64> {
-        self.shard(hash).rows(kind).find(hash)
+        self.shard(hash).find(kind, hash)
     }
 
     /// Adds a row; `decide` has seen that there was none.
     pub fn insert(&mut self, kind: KeyKind, hash: KeyHash, row: KeyRow) {
-        self.shard(&hash).rows_mut(kind).young.insert(hash, row);
+        self.shard(&hash).insert(kind, hash, row);
     }
 }
 
@@ -275,7 +359,7 @@ mod tests {
 
     #[test]
     fn retiring_keeps_every_row_findable_until_the_store_has_it() {
-        let keys = Keys::new(4);
+        let keys = Keys::new(4, 1_000);
         let hash = |n: u8| external_hash(ExternalKind::Account, &n.to_string());
         for n in 0..100 {
             let row = KeyRow { number: u64::from(n), seq: Seq(u64::from(n)) };
@@ -291,6 +375,34 @@ mod tests {
         assert_ne!(keys.generation(), before);
         let left = (0..100).filter(|n| keys.find(KeyKind::External, &hash(*n)).is_some());
         assert!(left.eq(60..100));
+    }
+
+    #[test]
+    fn a_segment_ends_once_for_the_rows_that_it_has() {
+        let keys = Keys::new(4, 10);
+        let insert = |numbers: std::ops::Range<u8>| {
+            for n in numbers {
+                let hash = external_hash(ExternalKind::Payment, &n.to_string());
+                let row = KeyRow { number: u64::from(n), seq: Seq(u64::from(n)) };
+                keys.lock(Some(&hash), None).insert(KeyKind::Idempotency, hash, row);
+            }
+        };
+        insert(1..10);
+        assert!(!keys.fill_a_segment(0));
+        insert(10..12);
+        assert!(keys.fill_a_segment(0));
+        // It has ended, and its rows are still in memory.
+        assert!(!keys.fill_a_segment(1));
+        insert(12..21);
+        assert!(!keys.fill_a_segment(1));
+        let [retired, _] = keys.retire(Seq(11));
+        assert_eq!(retired.len(), 11);
+        assert!(!keys.fill_a_segment(1), "the nine of the active one are left");
+        insert(21..22);
+        assert!(keys.fill_a_segment(1));
+        assert_eq!(keys.len(), 10 + 20);
+        keys.drop_retired();
+        assert_eq!(keys.len(), 10);
     }
 
     #[test]

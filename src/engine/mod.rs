@@ -94,6 +94,8 @@ pub struct EngineOptions {
     pub shards: usize,
     /// Key shards, rounded up to a power of two.
     pub key_shards: usize,
+    /// A segment ends when it has some so many keys, which are in memory until then.
+    pub keys_per_segment: u64,
     /// Bytes of verified journal blocks kept in memory.
     pub block_cache_bytes: u64,
     /// Bytes of account texts kept in memory.
@@ -129,7 +131,8 @@ impl Default for EngineOptions {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         EngineOptions {
             shards: cores,
-            key_shards: cores,
+            key_shards: crate::config::KEY_SHARDS,
+            keys_per_segment: crate::config::KEYS_PER_SEGMENT,
             block_cache_bytes: crate::config::BLOCK_CACHE_BYTES,
             text_cache_bytes: crate::config::TEXT_CACHE_BYTES,
             store_cache_bytes: crate::config::STORE_CACHE_BYTES,
@@ -232,7 +235,7 @@ impl Core {
             store_cache_bytes: options.store_cache_bytes,
             store_failed: AtomicBool::new(false),
             shards: Shards::new(options.shards, options.mark_every),
-            keys: Keys::new(options.key_shards),
+            keys: Keys::new(options.key_shards, options.keys_per_segment),
             holds: Holds::default(),
             clock,
             directory: Mutex::default(),

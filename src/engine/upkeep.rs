@@ -1,7 +1,7 @@
 //! The engine's own threads: the journal's writer, segment upkeep, the ticker, the keeper, and the one that ends days.
 //!
 //! The **ticker** wakes every 100 ms: it compares the clocks once a second, expires holds within a
-//! second of their deadline, and rolls the business day. The **keeper** writes checkpoints and key
+//! second of their deadline, rolls the business day, and ends a segment that has many keys. The **keeper** writes checkpoints and key
 //! tables, which may take seconds; it never delays the ticker.
 
 use std::sync::Arc;
@@ -129,6 +129,9 @@ fn run_day_end(core: &Core, stopped: &Receiver<()>) {
 impl Core {
     /// What time brings: expired holds and a new business day. Returns how many holds expired.
     pub fn tick(&self) -> usize {
+        if self.keys.fill_a_segment(self.segment_rolls.load(Ordering::Relaxed)) {
+            self.journal.request_roll();
+        }
         if self.clock.is_suspect() || self.check_open().is_err() {
             return 0;
         }

@@ -18,7 +18,7 @@
 //! | `offdate_days` (chained) | effective << 64 \| seq >> 12 | seqs: low bits |
 //! | `gl_days` (chained) | day | by line, ascending: lines left out before it, debits, credits |
 //! | `key_heads` (chained) | kind << 64 \| segment | newest moment (8), blocks of the filter, first hash of each chunk (16 each) |
-//! | `key_rows` | kind << 96 \| segment << 32 \| chunk | 1 ..= 2,700 rows: hash of 16 bytes, seq of 8 |
+//! | `key_rows` | kind << 96 \| segment << 32 \| chunk | 1 ..= 670 rows (2,700 before): hash of 16 bytes, seq of 8 |
 //! | `key_filters` | kind << 96 \| segment << 32 \| piece | 65,024 bytes of the filter, the last piece shorter |
 //! | `marks` (chained) | account << 64 \| place >> 10 | rows by place: low bits, back to last seq, back to cold seq, version, status, day, day before, four sums |
 //! | `customers` | (number − 1) / 3,000 | 1 ..= 3,000 rows of 20 bytes: version, last seq, made at |
@@ -45,8 +45,9 @@ pub(super) const ACCOUNTS_PER_CHUNK: u32 = 1_000;
 /// Customers in one row of `customers`: 3,000 × 20 bytes.
 pub(super) const CUSTOMERS_PER_CHUNK: usize = 3_000;
 
-/// Rows in one row of `key_rows`: 2,700 × 24 bytes.
-pub(super) const KEYS_PER_CHUNK: usize = 2_700;
+/// Rows in one row of `key_rows`: 670 × 24 bytes fill a page of 16 KiB. A key that is not there and passes a filter costs the
+/// reading of one; fewer to a row would mean more fences in memory than 12 bits a key leave room for.
+pub(super) const KEYS_PER_CHUNK: usize = 670;
 
 /// Bytes of a filter in one row of `key_filters`: 2,032 blocks of 32 bytes.
 pub(super) const FILTER_PIECE_BYTES: usize = 65_024;
