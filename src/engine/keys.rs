@@ -259,10 +259,10 @@ impl Keys {
         self.shards[self.place(&hash)].lock().insert(kind, hash, row);
     }
 
-    /// Sets the rows of both kinds aside for the table of a sealed segment, and returns those with
-    /// a seq up to `through`, sorted by hash; the rest stays young.
+    /// Sets the rows of both kinds aside for the table of a sealed segment, and returns the numbers of those with
+    /// a seq up to `through`, sorted by hash, as the table has them; the rest stays young.
     #[must_use]
-    pub fn retire(&self, through: Seq) -> [Vec<(KeyHash, u64)>; 2] {
+    pub fn retire(&self, through: Seq) -> [Vec<(KeyHash, Seq)>; 2] {
         [
             self.retire_rows(through, |shard| &mut shard.idempotency),
             self.retire_rows(through, |shard| &mut shard.external),
@@ -273,7 +273,7 @@ impl Keys {
         &self,
         through: Seq,
         rows_of: impl Fn(&mut KeyShard) -> &mut Rows<V>,
-    ) -> Vec<(KeyHash, u64)> {
+    ) -> Vec<(KeyHash, Seq)> {
         let mut rows = Vec::new();
         for shard in &self.shards {
             let aside = rows_of(&mut shard.lock()).set_aside();
@@ -281,7 +281,7 @@ impl Keys {
             for (hash, kept) in aside.iter() {
                 let row = kept.row();
                 if row.seq <= through {
-                    rows.push((*hash, row.number));
+                    rows.push((*hash, Seq(row.number)));
                 } else {
                     // The few rows of the segment after: appended between its first entry and now.
                     later.push((*hash, *kept));

@@ -214,7 +214,7 @@ pub struct Core {
 }
 
 /// First seq of a segment, and its rows by kind.
-type RetiredKeys = (Seq, [Vec<(KeyHash, u64)>; 2]);
+type RetiredKeys = (Seq, [Vec<(KeyHash, Seq)>; 2]);
 
 /// How many accounts there are.
 #[derive(Debug, Default)]

@@ -544,8 +544,7 @@ impl Core {
         let newest = self.clock.now();
         let kinds = [crate::store::KeyKind::Idempotency, crate::store::KeyKind::External];
         for (kind, rows) in kinds.into_iter().zip(rows) {
-            let rows: Vec<([u8; 16], Seq)> = rows.iter().map(|(hash, number)| (*hash, Seq(*number))).collect();
-            self.store.write_key_table(first, kind, &rows, newest)?;
+            self.store.write_key_table(first, kind, rows, newest)?;
         }
         self.keys.drop_retired();
         *retired = None;
