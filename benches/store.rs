@@ -85,7 +85,12 @@ fn key_tables(store: &Store) {
         start.report("sort 1.3 M keys");
         let start = Clock::start();
         store
-            .write_key_table(Seq(segment * KEYS + 1), KeyKind::Idempotency, &rows, Moment(1))
+            .write_key_table(
+                (Seq(segment * KEYS + 1), Seq((segment + 1) * KEYS)),
+                KeyKind::Idempotency,
+                rows.into_iter(),
+                Moment(1),
+            )
             .expect("a key table is written");
         start.report("write a table of 1.3 M keys");
     }

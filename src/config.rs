@@ -55,10 +55,13 @@ pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// each: of two maps for millions that was 0.4 s in which every posting waited; of 64 small ones it is 14 ms, for few.
 pub const KEY_SHARDS: usize = 64;
 
-/// A segment ends when it has so many keys. Until their table is written they take some 30 bytes each, in maps that are
-/// seven eighths full: 64 × 2^15 places, 52 MB, hold a segment's, and a start after a crash reads no more than those.
-/// Smaller segments would mean more tables, and each lets one absent key in 200 through to the disk.
-pub const KEYS_PER_SEGMENT: u64 = 1_760_000;
+/// So many keys in memory become a table of the store. Until then they take some 30 bytes each, in maps that are seven
+/// eighths full: 64 × 2^13 places, 13 MB, hold these and what comes until the table is written. A start reads the
+/// journal from the newest table on.
+pub const KEYS_PER_TABLE: u64 = 400_000;
+
+/// Tables are merged up to so many keys: an audit gathers the keys of one table, 32 bytes each.
+pub const MERGED_KEYS_MAX: u64 = 4_000_000;
 
 /// Days for which an idempotency key is answered again.
 pub const KEY_RETENTION_DAYS: u32 = 30;

@@ -1,7 +1,7 @@
-//! Idempotency keys and external ids since the last sealed segment.
+//! Idempotency keys and external ids since the last key table.
 //!
 //! Both are looked up by 128 bits of a hash. Recent ones live in key shards of their own, since two
-//! requests with one key may touch different accounts. When a segment is sealed its keys move into
+//! requests with one key may touch different accounts. Once there are many (see `tabling`) they move into
 //! one table of the store: first the maps are set aside (in one pointer swap), then the table is
 //! written, then they are dropped and the **generation** moves on. Whoever looked into the store
 //! before locking compares the generation under the lock and looks again if it moved.
@@ -53,25 +53,26 @@ pub fn external_hash(kind: ExternalKind, text: &str) -> KeyHash {
     hash
 }
 
-/// The keys are hashes already: their first eight bytes will do.
+/// The keys are hashes already: their last eight bytes will do. Not the first ones, by which their shard is chosen:
+/// those would be alike within it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FirstBytes(u64);
+pub struct LastBytes(u64);
 
-impl Hasher for FirstBytes {
+impl Hasher for LastBytes {
     fn finish(&self) -> u64 {
         self.0
     }
     fn write(&mut self, bytes: &[u8]) {
-        let mut first = [0; 8];
+        let mut last = [0; 8];
         let length = bytes.len().min(8);
-        first[..length].copy_from_slice(&bytes[..length]);
-        self.0 ^= u64::from_le_bytes(first);
+        last[..length].copy_from_slice(&bytes[bytes.len() - length..]);
+        self.0 ^= u64::from_le_bytes(last);
     }
     fn write_usize(&mut self, _length_prefix: usize) {}
 }
 
 /// Rows by hash. Those of idempotency keys are the most by far, and tell nothing but the seq that they begin with.
-type KeyMap<V> = HashMap<KeyHash, V, BuildHasherDefault<FirstBytes>>;
+type KeyMap<V> = HashMap<KeyHash, V, BuildHasherDefault<LastBytes>>;
 
 /// What a key leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub struct KeyRow {
     /// The first seq of the record with this idempotency key; or the seq of the transfer or the
     /// number of the account with this external id.
     pub number: u64,
-    /// The entry that made the row: decides to which segment's table it goes. Of an idempotency key it is `number`.
+    /// The entry that made the row: decides to which table it goes. Of an idempotency key it is `number`.
     pub seq: Seq,
 }
 
@@ -123,11 +124,14 @@ pub enum KeyKind {
 struct Rows<V> {
     young: KeyMap<V>,
     retiring: Arc<KeyMap<V>>,
+    /// Empty, with the room of the last one that retired: a map that grows again from nothing would leave its smaller
+    /// selves to the allocator, and keep those who post waiting.
+    spare: KeyMap<V>,
 }
 
 impl<V> Default for Rows<V> {
     fn default() -> Rows<V> {
-        Rows { young: KeyMap::default(), retiring: Arc::default() }
+        Rows { young: KeyMap::default(), retiring: Arc::default(), spare: KeyMap::default() }
     }
 }
 
@@ -142,8 +146,9 @@ impl<V: Kept> Rows<V> {
 
     /// Sets all rows aside, and hands them out.
     fn set_aside(&mut self) -> Arc<KeyMap<V>> {
-        assert!(self.retiring.is_empty(), "one segment retires at a time");
-        self.retiring = Arc::new(std::mem::take(&mut self.young));
+        assert!(self.retiring.is_empty(), "one table is made at a time");
+        let next = std::mem::take(&mut self.spare);
+        self.retiring = Arc::new(std::mem::replace(&mut self.young, next));
         Arc::clone(&self.retiring)
     }
 
@@ -182,40 +187,24 @@ pub struct Keys {
     /// Each lock guards its shard's maps; taken after the account shards, ascending, before the sequencer.
     shards: Box<[Mutex<KeyShard>]>,
     generation: AtomicU64,
-    /// A segment ends when it has so many rows.
-    per_segment: u64,
-    /// Segments that had ended when they were counted last, and the rows that are not the active one's.
-    counted: Mutex<(u64, u64)>,
 }
 
 impl Keys {
-    /// At least `count` shards, rounded up to a power of two, at most 256. A segment is to end when it has some
-    /// `per_segment` rows.
+    /// At least `count` shards, rounded up to a power of two, at most 256.
     #[must_use]
-    pub fn new(count: usize, per_segment: u64) -> Keys {
+    pub fn new(count: usize) -> Keys {
         let count = count.clamp(1, 256).next_power_of_two();
-        let shards = (0..count).map(|_| Mutex::default()).collect();
-        Keys { shards, generation: AtomicU64::new(0), per_segment: per_segment.max(1), counted: Mutex::default() }
+        Keys { shards: (0..count).map(|_| Mutex::default()).collect(), generation: AtomicU64::new(0) }
     }
 
-    /// Whether the active segment has so many rows that it is to end, as far as can be told from now and then asking:
-    /// rows are in memory until their segment has ended and its table is written. `ended` segments have.
+    /// Rows that were not set aside for a table.
     #[must_use]
-    pub fn fill_a_segment(&self, ended: u64) -> bool {
-        let mut young = 0;
-        for shard in &self.shards {
+    pub fn young(&self) -> u64 {
+        let young = |shard: &Mutex<KeyShard>| {
             let shard = shard.lock();
-            young += (shard.idempotency.count()[0] + shard.external.count()[0]) as u64;
-        }
-        let mut counted = self.counted.lock();
-        let (seen, older) = &mut *counted;
-        if *seen != ended {
-            (*seen, *older) = (ended, young);
-        } else if young < *older {
-            // Their table is being written.
-            *older = 0;
-        }
-        young - *older >= self.per_segment
+            shard.idempotency.count()[0] + shard.external.count()[0]
+        };
+        self.shards.iter().map(|shard| young(shard) as u64).sum()
     }
 
     /// Moves on whenever rows have moved from memory into the store.
@@ -224,9 +213,9 @@ impl Keys {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// The shards in their order hold the hashes in theirs, so that a table can be written shard by shard.
     fn place(&self, hash: &KeyHash) -> usize {
-        // Not the bytes by which the maps place their rows: those would be alike within a shard.
-        usize::from(hash[15]) & (self.shards.len() - 1)
+        usize::from(hash[0]) * self.shards.len() / 256
     }
 
     /// Looks a row up without keeping the lock.
@@ -259,51 +248,46 @@ impl Keys {
         self.shards[self.place(&hash)].lock().insert(kind, hash, row);
     }
 
-    /// Sets the rows of both kinds aside for the table of a sealed segment, and returns the numbers of those with
-    /// a seq up to `through`, sorted by hash, as the table has them; the rest stays young.
+    /// Sets the rows of both kinds aside for the tables of a range, and hands out those with a seq up to
+    /// `through`; the rest stays young.
     #[must_use]
-    pub fn retire(&self, through: Seq) -> [Vec<(KeyHash, Seq)>; 2] {
-        [
-            self.retire_rows(through, |shard| &mut shard.idempotency),
-            self.retire_rows(through, |shard| &mut shard.external),
-        ]
+    pub fn retire(&self, through: Seq) -> Retired {
+        Retired {
+            idempotency: self.set_aside(through, |shard| &mut shard.idempotency),
+            external: self.set_aside(through, |shard| &mut shard.external),
+        }
     }
 
-    fn retire_rows<V: Kept>(
-        &self,
-        through: Seq,
-        rows_of: impl Fn(&mut KeyShard) -> &mut Rows<V>,
-    ) -> Vec<(KeyHash, Seq)> {
-        let mut rows = Vec::new();
+    fn set_aside<V: Kept>(&self, through: Seq, rows_of: impl Fn(&mut KeyShard) -> &mut Rows<V>) -> Aside<V> {
+        let mut aside = Aside { shards: Vec::with_capacity(self.shards.len()), through, count: 0 };
         for shard in &self.shards {
-            let aside = rows_of(&mut shard.lock()).set_aside();
-            let mut later = Vec::new();
-            for (hash, kept) in aside.iter() {
-                let row = kept.row();
-                if row.seq <= through {
-                    rows.push((*hash, Seq(row.number)));
-                } else {
-                    // The few rows of the segment after: appended between its first entry and now.
-                    later.push((*hash, *kept));
-                }
-            }
+            let rows = rows_of(&mut shard.lock()).set_aside();
+            // The few rows after the range: appended between its end and now.
+            let is_later = |(_, kept): &(&KeyHash, &V)| kept.row().seq > through;
+            let later: Vec<(KeyHash, V)> = rows.iter().filter(is_later).map(|(hash, kept)| (*hash, *kept)).collect();
+            aside.count += rows.len() - later.len();
             rows_of(&mut shard.lock()).young.extend(later);
+            aside.shards.push(rows);
         }
-        rows.sort_unstable_by_key(|(hash, _)| *hash);
-        rows
+        aside
     }
 
     /// The store has the table: drops what was set aside.
     pub fn drop_retired(&self) {
         // The generation moves first: whoever looked into the store before this looks again.
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.drop_rows(|shard| &mut shard.idempotency);
+        self.drop_rows(|shard| &mut shard.external);
+    }
+
+    fn drop_rows<V: Kept>(&self, rows_of: impl Fn(&mut KeyShard) -> &mut Rows<V>) {
         for shard in &self.shards {
-            // Freed when nobody waits for the lock any more.
-            let gone = {
-                let mut shard = shard.lock();
-                (std::mem::take(&mut shard.idempotency.retiring), std::mem::take(&mut shard.external.retiring))
-            };
-            drop(gone);
+            let gone = std::mem::take(&mut rows_of(&mut shard.lock()).retiring);
+            // Emptied when nobody waits for the lock any more.
+            if let Some(mut spare) = Arc::into_inner(gone) {
+                spare.clear();
+                rows_of(&mut shard.lock()).spare = spare;
+            }
         }
     }
 
@@ -323,6 +307,73 @@ impl Keys {
         self.len() == 0
     }
 }
+
+/// Rows that were set aside, for the tables of a range.
+#[derive(Debug)]
+pub struct Retired {
+    idempotency: Aside<Seq>,
+    external: Aside<KeyRow>,
+}
+
+impl Retired {
+    /// The rows of the table of idempotency keys, ascending by hash; the memory for those of one shard at a time.
+    pub fn idempotency(&self) -> impl ExactSizeIterator<Item = (KeyHash, Seq)> {
+        self.idempotency.rows()
+    }
+
+    /// The same of the table of external ids: hash and number.
+    pub fn external(&self) -> impl ExactSizeIterator<Item = (KeyHash, Seq)> {
+        self.external.rows()
+    }
+}
+
+#[derive(Debug)]
+struct Aside<V> {
+    shards: Vec<Arc<KeyMap<V>>>,
+    through: Seq,
+    /// Rows up to there.
+    count: usize,
+}
+
+impl<V: Kept> Aside<V> {
+    fn rows(&self) -> AsideRows<'_, V> {
+        AsideRows { aside: self, next: 0, rows: Vec::new().into_iter(), left: self.count }
+    }
+}
+
+struct AsideRows<'a, V> {
+    aside: &'a Aside<V>,
+    /// The shard after the one of `rows`.
+    next: usize,
+    rows: std::vec::IntoIter<(KeyHash, Seq)>,
+    left: usize,
+}
+
+impl<V: Kept> Iterator for AsideRows<'_, V> {
+    type Item = (KeyHash, Seq);
+
+    fn next(&mut self) -> Option<(KeyHash, Seq)> {
+        loop {
+            if let Some(row) = self.rows.next() {
+                self.left -= 1;
+                return Some(row);
+            }
+            let shard = self.aside.shards.get(self.next)?;
+            self.next += 1;
+            let all = shard.iter().map(|(hash, kept)| (hash, kept.row()));
+            let wanted = all.filter(|(_, row)| row.seq <= self.aside.through);
+            let mut rows: Vec<(KeyHash, Seq)> = wanted.map(|(hash, row)| (*hash, Seq(row.number))).collect();
+            rows.sort_unstable_by_key(|(hash, _)| *hash);
+            self.rows = rows.into_iter();
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<V: Kept> ExactSizeIterator for AsideRows<'_, V> {}
 
 /// Some key shards, locked.
 #[derive(Debug)]
@@ -359,16 +410,18 @@ mod tests {
 
     #[test]
     fn retiring_keeps_every_row_findable_until_the_store_has_it() {
-        let keys = Keys::new(4, 1_000);
+        let keys = Keys::new(4);
         let hash = |n: u8| external_hash(ExternalKind::Account, &n.to_string());
         for n in 0..100 {
             let row = KeyRow { number: u64::from(n), seq: Seq(u64::from(n)) };
             keys.lock(Some(&hash(n)), None).insert(KeyKind::External, hash(n), row);
         }
-        let [idempotency, external] = keys.retire(Seq(59));
-        assert!(idempotency.is_empty());
-        assert_eq!(external.len(), 60);
-        assert!(external.is_sorted());
+        let retired = keys.retire(Seq(59));
+        assert_eq!(retired.idempotency().len(), 0);
+        assert_eq!(retired.external().len(), 60);
+        let rows: Vec<(KeyHash, Seq)> = retired.external().collect();
+        assert_eq!(rows.len(), 60);
+        assert!(rows.is_sorted());
         assert!((0..100).all(|n| keys.find(KeyKind::External, &hash(n)) == Some(u64::from(n))));
         let before = keys.generation();
         keys.drop_retired();
@@ -378,31 +431,24 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_ends_once_for_the_rows_that_it_has() {
-        let keys = Keys::new(4, 10);
-        let insert = |numbers: std::ops::Range<u8>| {
-            for n in numbers {
-                let hash = external_hash(ExternalKind::Payment, &n.to_string());
-                let row = KeyRow { number: u64::from(n), seq: Seq(u64::from(n)) };
-                keys.lock(Some(&hash), None).insert(KeyKind::Idempotency, hash, row);
+    fn a_map_that_retired_is_used_again() {
+        let keys = Keys::new(1);
+        for round in 0..3u64 {
+            for n in 0..1_000 {
+                let seq = Seq(round * 1_000 + n);
+                let hash = external_hash(ExternalKind::Payment, &seq.0.to_string());
+                keys.load(KeyKind::Idempotency, hash, KeyRow { number: seq.0, seq });
             }
-        };
-        insert(1..10);
-        assert!(!keys.fill_a_segment(0));
-        insert(10..12);
-        assert!(keys.fill_a_segment(0));
-        // It has ended, and its rows are still in memory.
-        assert!(!keys.fill_a_segment(1));
-        insert(12..21);
-        assert!(!keys.fill_a_segment(1));
-        let [retired, _] = keys.retire(Seq(11));
-        assert_eq!(retired.len(), 11);
-        assert!(!keys.fill_a_segment(1), "the nine of the active one are left");
-        insert(21..22);
-        assert!(keys.fill_a_segment(1));
-        assert_eq!(keys.len(), 10 + 20);
-        keys.drop_retired();
-        assert_eq!(keys.len(), 10);
+            assert_eq!(keys.young(), 1_000);
+            let retired = keys.retire(Seq(u64::MAX));
+            assert_eq!((keys.young(), keys.len()), (0, 1_000));
+            assert_eq!(retired.idempotency().len(), 1_000);
+            drop(retired);
+            keys.drop_retired();
+            assert!(keys.is_empty());
+        }
+        let shard = keys.shards[0].lock();
+        assert!(shard.idempotency.spare.capacity() >= 1_000 && shard.idempotency.young.capacity() >= 1_000);
     }
 
     #[test]

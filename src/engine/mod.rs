@@ -44,6 +44,7 @@ mod state_hash;
 pub mod statement;
 pub mod stored;
 pub mod submit;
+mod tabling;
 pub mod top;
 pub mod upkeep;
 pub mod view;
@@ -70,7 +71,7 @@ use command::{Command, Origin};
 use history::{History, Reach};
 use holds::Holds;
 use keyring::Keyring;
-use keys::{KeyHash, Keys};
+use keys::Keys;
 use lanes::{BulkWork, Lanes};
 use lending::LendingBook;
 use loans::book::LoanBook;
@@ -94,8 +95,8 @@ pub struct EngineOptions {
     pub shards: usize,
     /// Key shards, rounded up to a power of two.
     pub key_shards: usize,
-    /// A segment ends when it has some so many keys, which are in memory until then.
-    pub keys_per_segment: u64,
+    /// So many keys in memory become a table of the store.
+    pub keys_per_table: u64,
     /// Bytes of verified journal blocks kept in memory.
     pub block_cache_bytes: u64,
     /// Bytes of account texts kept in memory.
@@ -132,7 +133,7 @@ impl Default for EngineOptions {
         EngineOptions {
             shards: cores,
             key_shards: crate::config::KEY_SHARDS,
-            keys_per_segment: crate::config::KEYS_PER_SEGMENT,
+            keys_per_table: crate::config::KEYS_PER_TABLE,
             block_cache_bytes: crate::config::BLOCK_CACHE_BYTES,
             text_cache_bytes: crate::config::TEXT_CACHE_BYTES,
             store_cache_bytes: crate::config::STORE_CACHE_BYTES,
@@ -195,13 +196,12 @@ pub struct Core {
     /// The store has nothing about entries after this one.
     stored_through: AtomicU64,
     staged: Mutex<Staged>,
-    /// Rows of the segment whose key table is being written.
-    retired: Mutex<Option<RetiredKeys>>,
-    /// The segment whose key table the store refused.
-    untabled: Mutex<Option<SegmentInfo>>,
+    /// Taken before the key shards and never while one of them is held.
+    tabling: Mutex<tabling::Tabling>,
+    keys_per_table: u64,
     key_retention_days: u32,
-    rolled: crossbeam::channel::Sender<SegmentInfo>,
-    rolled_inbox: crossbeam::channel::Receiver<SegmentInfo>,
+    /// The last entry of the newest segment that has ended.
+    rolled_through: AtomicU64,
     is_closing: AtomicBool,
     failure_marker: Option<PathBuf>,
     hot_set: Option<PathBuf>,
@@ -213,9 +213,6 @@ pub struct Core {
     checkpoints: AtomicU64,
 }
 
-/// First seq of a segment, and its rows by kind.
-type RetiredKeys = (Seq, [Vec<(KeyHash, Seq)>; 2]);
-
 /// How many accounts there are.
 #[derive(Debug, Default)]
 struct Directory {
@@ -224,7 +221,6 @@ struct Directory {
 
 impl Core {
     fn new(disk: &Arc<dyn Disk>, journal: Arc<Journal>, store: Store, clock: Clock, options: &EngineOptions) -> Core {
-        let (rolled, rolled_inbox) = crossbeam::channel::unbounded();
         let durable = journal.durable_seq();
         Core {
             history: History::new(Arc::clone(&journal), options.block_cache_bytes, options.text_cache_bytes),
@@ -235,7 +231,7 @@ impl Core {
             store_cache_bytes: options.store_cache_bytes,
             store_failed: AtomicBool::new(false),
             shards: Shards::new(options.shards, options.mark_every),
-            keys: Keys::new(options.key_shards, options.keys_per_segment),
+            keys: Keys::new(options.key_shards),
             holds: Holds::default(),
             clock,
             directory: Mutex::default(),
@@ -255,11 +251,10 @@ impl Core {
             // Whatever an earlier run has stored is about what it made durable.
             stored_through: AtomicU64::new(durable.0),
             staged: Mutex::default(),
-            retired: Mutex::default(),
-            untabled: Mutex::default(),
+            tabling: Mutex::default(),
+            keys_per_table: options.keys_per_table.max(1),
             key_retention_days: options.key_retention_days,
-            rolled,
-            rolled_inbox,
+            rolled_through: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
             failure_marker: options.failure_marker.clone(),
             hot_set: options.hot_set.clone(),
@@ -410,8 +405,7 @@ impl Observer for Ears {
             segment.last_seq = retired.last_seq.0,
             "a journal segment is complete"
         );
-        // The receiver lives as long as the core does.
-        let _ = core.rolled.send(retired.clone());
+        core.rolled_through.fetch_max(retired.last_seq.0, Ordering::AcqRel);
     }
 
     fn sealed(&self, segment: &SegmentInfo) {

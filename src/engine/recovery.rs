@@ -3,9 +3,9 @@
 //! 1. Open the store; one that is damaged or of another format is deleted: it costs time, not data.
 //! 2. Open the journal, which must reach at least as far as the store has seen, with the same hash.
 //! 3. Load the checkpoint.
-//! 4. One scan from the first segment without a key table: entries after the checkpoint go through
-//!    the same `apply` as live ones; keys and external ids go to memory or, for sealed segments,
-//!    into their tables.
+//! 4. One scan from the end of the checkpoint or of the key tables, whichever is earlier: entries after the
+//!    checkpoint go through the same `apply` as live ones; keys and external ids go to memory and, when they are
+//!    many, into tables.
 //!    What a full disk does not let into the store stays in memory, and waits for the keeper.
 //! 5. Check that the books balance in every currency.
 
@@ -21,7 +21,7 @@ use crate::domain::ids::{AccountNo, Moment, Seq};
 use crate::domain::reject::{Reject, RejectCode};
 use crate::domain::time::Day;
 use crate::domain::transfer::View;
-use crate::journal::{Item, JournalError, JournalOptions, Maintenance, SegmentInfo, Trailer, Writer};
+use crate::journal::{Item, JournalError, JournalOptions, Maintenance, Trailer, Writer};
 use crate::store::{Meta, Store, StoreError};
 
 use super::clock::{Clock, TimeSource};
@@ -182,6 +182,7 @@ fn rebuild(
 
 /// Step 3.
 fn load(core: &Core, meta: Option<&Meta>) -> Result<(), StoreError> {
+    core.find_tabled()?;
     let Some(meta) = meta else { return Ok(()) };
     {
         let mut directory = core.directory.lock();
@@ -256,50 +257,33 @@ fn load_lending(core: &Core, meta: &Meta) -> Result<(), StoreError> {
 
 /// Step 4. Returns how many entries were replayed.
 fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
-    let tabled = core.store.key_segments(crate::store::KeyKind::External);
-    let segments = core.journal.segments();
-    let untabled = segments.iter().filter(|segment| !tabled.contains(&segment.first_seq));
-    let tabled_ranges: Vec<(Seq, Seq)> = segments
-        .iter()
-        .filter(|segment| tabled.contains(&segment.first_seq))
-        .map(|segment| (segment.first_seq, segment.last_seq))
-        .collect();
-    // The last segment is the active one: its keys stay in memory.
-    let active = segments.last().map(|segment| segment.first_seq);
-    let sealed_ends: Vec<SegmentInfo> =
-        untabled.clone().filter(|segment| Some(segment.first_seq) != active).cloned().collect();
-    let checkpoint = core.checkpoint_seq();
-    let first_untabled = untabled.map(|segment| segment.first_seq).min();
-    let from = first_untabled.map_or(checkpoint.next(), |first| first.min(checkpoint.next()));
-    let mut replay = Replay {
-        core,
-        checkpoint,
-        replayed: 0,
-        since: 0,
-        tabled: tabled_ranges,
-        sealed_ends,
-        next_end: 0,
-        failed: None,
-        at: None,
-    };
-    let _ = core.journal.scan(from, &mut |item| replay.item(item))?;
-    if let Some(error) = replay.failed.take() {
-        return Err(error);
+    let (checkpoint, tabled) = (core.checkpoint_seq(), core.tabled());
+    let durable = core.journal.durable_seq();
+    if tabled > durable {
+        return Err(JournalError::Shorter { last: durable, expected: tabled }.into());
     }
-    replay.table_ended(Seq(u64::MAX))?;
-    Ok(replay.replayed)
+    // All but the last one have ended.
+    if let [.., ended, _] = &core.journal.segments()[..] {
+        core.rolled_through.store(ended.last_seq.0, Ordering::Release);
+    }
+    let mut replay = Replay { core, checkpoint, tabled, replayed: 0, since: 0, keys: 0, failed: None, at: None };
+    let _ = core.journal.scan(tabled.min(checkpoint).next(), &mut |item| replay.item(item))?;
+    match replay.failed.take() {
+        Some(error) => Err(error),
+        None => Ok(replay.replayed),
+    }
 }
 
 struct Replay<'a> {
     core: &'a Arc<Core>,
     checkpoint: Seq,
+    /// Keys of entries up to here are in tables: a checkpoint may be older than those, and keys that were loaded
+    /// again would end up in a later table, too.
+    tabled: Seq,
     replayed: u64,
     since: u64,
-    /// First and last seqs of the segments that have a key table.
-    tabled: Vec<(Seq, Seq)>,
-    /// First and last seqs of the sealed segments that lack a key table.
-    sealed_ends: Vec<SegmentInfo>,
-    next_end: usize,
+    /// Rows that were put into memory since the last table.
+    keys: u64,
     failed: Option<OpenError>,
     at: Option<(Seq, Moment, Day)>,
 }
@@ -330,9 +314,9 @@ impl Replay<'_> {
         }
     }
 
-    /// Between two records: writes the key table of a segment that has ended, and now and then a checkpoint.
+    /// Between two records: now and then writes key tables, and a checkpoint.
     fn turn(&mut self, next: Seq) -> Result<(), OpenError> {
-        self.table_ended(next)?;
+        self.table(next)?;
         if self.since >= REPLAY_CHECKPOINT_ENTRIES {
             self.since = 0;
             tracing::info!(seq = next.0, "replaying the journal");
@@ -344,25 +328,19 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn table_ended(&mut self, next: Seq) -> Result<(), OpenError> {
-        while let Some(ended) = self.sealed_ends.get(self.next_end).filter(|ended| ended.last_seq < next) {
-            match self.core.table_keys(ended.first_seq, ended.last_seq) {
-                Err(error) if error.is_want() => {
-                    tracing::warn!(%error, "could not write key tables: the keys stay in memory until there is room");
-                    self.core.store_failed.store(true, Ordering::Release);
-                    // In their order: a table takes the keys of all segments before it that have none.
-                    for waiting in self.sealed_ends.drain(self.next_end..) {
-                        // The receiver lives as long as the core does.
-                        let _ = self.core.rolled.send(waiting);
-                    }
-                }
-                done => {
-                    done?;
-                    self.next_end += 1;
-                }
-            }
+    fn table(&mut self, next: Seq) -> Result<(), OpenError> {
+        if self.keys < self.core.keys_per_table || self.core.store_failed.load(Ordering::Acquire) {
+            return Ok(());
         }
-        Ok(())
+        self.keys = 0;
+        match self.core.table_replayed(Seq(next.0 - 1)) {
+            Err(error) if error.is_want() => {
+                tracing::warn!(%error, "could not write key tables: the keys stay in memory until there is room");
+                self.core.store_failed.store(true, Ordering::Release);
+                Ok(())
+            }
+            done => Ok(done?),
+        }
     }
 
     fn entry(&mut self, seq: Seq, entry: &Entry) {
@@ -398,8 +376,9 @@ impl Replay<'_> {
             _ => None,
         };
         if let Some((hash, number)) = external
-            && !self.is_tabled(seq)
+            && seq > self.tabled
         {
+            self.keys += 1;
             self.core.keys.load(KeyKind::External, hash, KeyRow { number, seq });
         }
         if seq > self.checkpoint {
@@ -411,18 +390,12 @@ impl Replay<'_> {
         }
     }
 
-    /// Whether the keys of an entry are in a table: a checkpoint may be older than the tables, and keys that
-    /// were loaded again would end up in the table of a later segment, too.
-    fn is_tabled(&self, seq: Seq) -> bool {
-        let after = self.tabled.partition_point(|(first, _)| *first <= seq);
-        after.checked_sub(1).is_some_and(|place| seq <= self.tabled[place].1)
-    }
-
     fn trailer(&mut self, trailer: &Trailer<'_>) {
         let (first, _, _) = self.at.expect("the scan gives a record before its end");
         if let Some(key) = &trailer.key
-            && !self.is_tabled(first)
+            && first > self.tabled
         {
+            self.keys += 1;
             self.core.keys.load(KeyKind::Idempotency, key.hash, KeyRow { number: first.0, seq: first });
         }
     }
@@ -529,26 +502,6 @@ impl Core {
         let probe = Probe { generation: self.keys.generation(), ..Probe::default() };
         let begun = self.begin_days(day, &probe);
         assert!(matches!(begun, Ok(Decided::Done(..))), "books without a record begin on any day");
-    }
-
-    /// Moves the keys of a segment that has ended into their table in the store.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the keys stay in memory, and the next call tries again.
-    pub fn table_keys(&self, first: Seq, last: Seq) -> Result<(), StoreError> {
-        let mut retired = self.retired.lock();
-        if retired.as_ref().is_none_or(|(segment, _)| *segment != first) {
-            *retired = Some((first, self.keys.retire(last)));
-        }
-        let (_, rows) = retired.as_ref().expect("set just above");
-        let newest = self.clock.now();
-        let kinds = [crate::store::KeyKind::Idempotency, crate::store::KeyKind::External];
-        for (kind, rows) in kinds.into_iter().zip(rows) {
-            self.store.write_key_table(first, kind, rows, newest)?;
-        }
-        self.keys.drop_retired();
-        *retired = None;
-        Ok(())
     }
 
     /// Step 5.

@@ -1,8 +1,8 @@
 //! The engine's own threads: the journal's writer, segment upkeep, the ticker, the keeper, and the one that ends days.
 //!
 //! The **ticker** wakes every 100 ms: it compares the clocks once a second, expires holds within a
-//! second of their deadline, rolls the business day, and ends a segment that has many keys. The **keeper** writes checkpoints and key
-//! tables, which may take seconds; it never delays the ticker.
+//! second of their deadline, and rolls the business day. The **keeper** writes checkpoints and key tables, which may take
+//! seconds; it never delays the ticker.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,6 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::domain::ids::Moment;
 use crate::domain::transfer::Resolution;
 use crate::journal::{Maintenance, Writer};
-use crate::store::StoreError;
 
 use super::command::Origin;
 use super::commit::Probe;
@@ -129,9 +128,6 @@ fn run_day_end(core: &Core, stopped: &Receiver<()>) {
 impl Core {
     /// What time brings: expired holds and a new business day. Returns how many holds expired.
     pub fn tick(&self) -> usize {
-        if self.keys.fill_a_segment(self.segment_rolls.load(Ordering::Relaxed)) {
-            self.journal.request_roll();
-        }
         if self.clock.is_suspect() || self.check_open().is_err() {
             return 0;
         }
@@ -205,29 +201,6 @@ impl Core {
             }
         }
     }
-
-    /// Moves the keys of the next segment that has ended into their table, and drops tables that are
-    /// older than the retention. Returns whether there was one to move.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the keys stay in memory, and the next call tries again.
-    pub fn table_rolled(&self) -> Result<bool, StoreError> {
-        let Some(segment) = self.untabled.lock().take().or_else(|| self.rolled_inbox.try_recv().ok()) else {
-            return Ok(false);
-        };
-        // The last entries of the segment are durable before it is rolled.
-        let tabled = self.mend_store_for_keys().and_then(|()| self.table_keys(segment.first_seq, segment.last_seq));
-        if let Err(error) = tabled {
-            self.store_failed.store(true, Ordering::Release);
-            *self.untabled.lock() = Some(segment);
-            return Err(error);
-        }
-        let retention = i64::from(self.key_retention_days) * 86_400 * 1_000_000;
-        if let Err(error) = self.store.drop_key_tables(Moment(self.clock.now().0 - retention)) {
-            tracing::warn!(%error, "could not drop old key tables");
-        }
-        Ok(true)
-    }
 }
 
 fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
@@ -242,8 +215,8 @@ fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
             next_audit = Instant::now() + STORE_AUDIT_EVERY;
             core.audit_store();
         }
-        if let Err(error) = core.table_rolled() {
-            tracing::warn!(%error, "could not write a segment's key table; they stay in memory");
+        if let Err(error) = core.table_keys() {
+            tracing::warn!(%error, "could not write key tables; the keys stay in memory");
             rest = STORE_RETRY;
             continue;
         }

@@ -16,7 +16,7 @@ use crate::engine::Core;
 use crate::engine::keyring::Keyring;
 use crate::engine::loans::query::{read_lending, read_row};
 use crate::engine::objects::{Object, ObjectBook};
-use crate::store::{KeyKind, Store, StoreError};
+use crate::store::{KeyKind, MergePause, Store, StoreError};
 
 use super::fold::{DayLines, FoldedHold};
 use super::loans::{SaidDays, SaidLoans, said};
@@ -56,17 +56,22 @@ pub struct Expected<'a> {
     pub(super) calendar: Option<(Day, Option<Day>)>,
     /// Where the key tables are.
     pub(super) store: &'a Store,
-    /// First seqs of the segments with a table of external ids, ascending: all that have tables.
-    pub(super) tabled: Vec<Seq>,
-    /// The oldest segment with a table of idempotency keys; those of older ones were dropped in their time.
-    pub(super) oldest_idempotency: Option<Seq>,
+    /// Ranges of entries with a table of external ids, ascending: all that have tables.
+    pub(super) external: Vec<(Seq, Seq)>,
+    /// Ranges with a table of idempotency keys; older ones were dropped in their time.
+    pub(super) idempotency: Vec<(Seq, Seq)>,
+    /// The tables stay as they are until then.
+    _pause: MergePause<'a>,
 }
 
 impl<'a> Expected<'a> {
     fn empty(source: &'static str, store: &'a Store) -> Expected<'a> {
-        // In this order: a segment that gets its tables meanwhile has those of idempotency keys first.
-        let tabled = store.key_segments(KeyKind::External);
-        let oldest_idempotency = store.key_segments(KeyKind::Idempotency).first().copied();
+        let pause = store.pause_merging();
+        // In this order: a range that gets its tables meanwhile has that of idempotency keys first.
+        let external = store.key_ranges(KeyKind::External);
+        let mut idempotency = store.key_ranges(KeyKind::Idempotency);
+        let tabled = external.last().map_or(Seq::NONE, |(_, last)| *last);
+        idempotency.retain(|(_, last)| *last <= tabled);
         Expected {
             source,
             accounts: Vec::new(),
@@ -82,8 +87,9 @@ impl<'a> Expected<'a> {
             later_fates: HashSet::new(),
             calendar: None,
             store,
-            tabled,
-            oldest_idempotency,
+            external,
+            idempotency,
+            _pause: pause,
         }
     }
 

@@ -1,14 +1,13 @@
-//! Key tables of the store against the journal: every key of a segment and no other, each with its number.
+//! Key tables of the store against the journal: every key of a range of entries and no other, each with its number.
 //!
-//! One segment at a time: its keys are gathered while it is walked, sorted at its end and merged with its
-//! table. That is 32 bytes a key of one segment, however long the journal is.
+//! One table at a time: its keys are gathered while its range is walked, sorted at its end and compared with what it
+//! has. That is 32 bytes a key of one table, however long the journal is.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::domain::entry::Entry;
 use crate::domain::ids::Seq;
 use crate::domain::lending::loan::events::{LoanEvent, Mode};
-use crate::journal::SegmentInfo;
 use crate::store::KeyKind;
 
 use super::expected::Expected;
@@ -31,15 +30,31 @@ const PROBLEMS_MAX: usize = 1_000;
 /// Keys that another record took over while their table was on its way; see [`KeyTables::owed`].
 const OWED_MAX: usize = 1_000;
 
+/// Ranges that have tables of a kind and did not end yet, and the keys of the current one.
+#[derive(Debug)]
+struct Walk {
+    ranges: VecDeque<(Seq, Seq)>,
+    rows: Vec<Row>,
+}
+
+impl Walk {
+    fn over(ranges: &[(Seq, Seq)]) -> Walk {
+        Walk { ranges: ranges.iter().copied().collect(), rows: Vec::new() }
+    }
+
+    fn push(&mut self, seq: Seq, hash: Hash, number: u64) {
+        if self.ranges.front().is_some_and(|(first, last)| (*first..=*last).contains(&seq)) {
+            self.rows.push(Row { hash, seq: seq.0, number });
+        }
+    }
+}
+
 /// The walk over the keys.
 #[derive(Debug)]
 pub(super) struct KeyTables<'a> {
     expected: &'a Expected<'a>,
-    /// First and last seq of the segments that have tables and were not ended yet.
-    segments: VecDeque<(Seq, Seq)>,
-    /// Of the current one.
-    idempotency: Vec<Row>,
-    external: Vec<Row>,
+    idempotency: Walk,
+    external: Walk,
     /// Idempotency keys that their table lacks, with their seqs. Right only where a later record has the
     /// same key (its retention was over), so these wait for one.
     owed: HashMap<Hash, u64>,
@@ -52,23 +67,40 @@ pub(super) struct KeyTables<'a> {
 }
 
 impl<'a> KeyTables<'a> {
-    /// At the beginning of a journal with these segments.
-    pub fn new(expected: &'a Expected<'a>, segments: &[SegmentInfo]) -> KeyTables<'a> {
-        let is_tabled = |segment: &&SegmentInfo| expected.tabled.binary_search(&segment.first_seq).is_ok();
+    /// At the beginning of a journal that ends with an entry.
+    pub fn new(expected: &'a Expected<'a>, end: Seq) -> KeyTables<'a> {
         let mut tables = KeyTables {
             expected,
-            segments: segments.iter().filter(is_tabled).map(|segment| (segment.first_seq, segment.last_seq)).collect(),
-            idempotency: Vec::new(),
-            external: Vec::new(),
+            idempotency: Walk::over(&expected.idempotency),
+            external: Walk::over(&expected.external),
             owed: HashMap::new(),
             compared: 0,
             problems: Vec::new(),
             more_problems: 0,
         };
-        for first in &expected.tabled {
-            if !segments.iter().any(|segment| segment.first_seq == *first) {
-                tables.problem(*first, format!("the store has key tables of a segment seq={first}, which is none"));
+        let mut next = Seq(1);
+        for (first, last) in expected.external.iter().copied() {
+            if first != next || last < first {
+                tables
+                    .problem(first, format!("the store has key tables from seq={first} on, where seq={next} belongs"));
             }
+            next = last.next();
+        }
+        for pair in expected.idempotency.windows(2).filter(|pair| pair[1].0 != pair[0].1.next()) {
+            let (before, first) = (pair[0].1, pair[1].0);
+            tables.problem(
+                first,
+                format!("the store has no idempotency keys from seq={} to before seq={first}", before.next()),
+            );
+        }
+        if expected.idempotency.last().is_some_and(|(_, last)| last.next() != next) {
+            tables.problem(next, format!("the store has no idempotency keys of the last entries before seq={next}"));
+        }
+        if next > end.next() {
+            tables.problem(
+                end,
+                format!("the store has key tables up to seq={}, the journal ends with seq={end}", next.0 - 1),
+            );
         }
         tables
     }
@@ -81,16 +113,15 @@ impl<'a> KeyTables<'a> {
         }
     }
 
-    /// A record begins: a segment may have ended before it.
+    /// A record begins: ranges may have ended before it.
     #[inline]
     pub fn record(&mut self, first: Seq) {
-        while self.segments.front().is_some_and(|(_, last)| *last < first) {
-            self.end_segment();
+        while self.external.ranges.front().is_some_and(|(_, last)| *last < first) {
+            self.end(KeyKind::External);
         }
-    }
-
-    fn is_inside(&self, seq: Seq) -> bool {
-        self.segments.front().is_some_and(|(first, last)| (*first..=*last).contains(&seq))
+        while self.idempotency.ranges.front().is_some_and(|(_, last)| *last < first) {
+            self.end(KeyKind::Idempotency);
+        }
     }
 
     /// An entry: it may have an external id.
@@ -138,9 +169,7 @@ impl<'a> KeyTables<'a> {
     }
 
     fn external_id(&mut self, seq: Seq, kind: [u8; 8], text: &str, number: u64) {
-        if self.is_inside(seq) {
-            self.external.push(Row { hash: external_hash(kind, text), seq: seq.0, number });
-        }
+        self.external.push(seq, external_hash(kind, text), number);
     }
 
     /// The idempotency key of a record.
@@ -148,27 +177,31 @@ impl<'a> KeyTables<'a> {
         if !self.owed.is_empty() {
             self.owed.remove(&hash);
         }
-        if self.is_inside(first) {
-            self.idempotency.push(Row { hash, seq: first.0, number: first.0 });
-        }
+        self.idempotency.push(first, hash, first.0);
     }
 
     /// The journal has ended.
     pub fn finish(&mut self) {
-        while !self.segments.is_empty() {
-            self.end_segment();
+        while !self.external.ranges.is_empty() {
+            self.end(KeyKind::External);
+        }
+        while !self.idempotency.ranges.is_empty() {
+            self.end(KeyKind::Idempotency);
         }
         let mut owed: Vec<u64> = self.owed.drain().map(|(_, seq)| seq).collect();
         owed.sort_unstable();
         owed.into_iter().for_each(|seq| self.problem(Seq(seq), lacks(KeyKind::Idempotency, seq)));
     }
 
-    fn end_segment(&mut self) {
-        let Some((first, _)) = self.segments.pop_front() else { return };
-        let rows = std::mem::take(&mut self.external);
-        self.compare(KeyKind::External, first, rows);
-        let rows = std::mem::take(&mut self.idempotency);
-        self.compare(KeyKind::Idempotency, first, rows);
+    fn end(&mut self, kind: KeyKind) {
+        let walk = match kind {
+            KeyKind::External => &mut self.external,
+            KeyKind::Idempotency => &mut self.idempotency,
+        };
+        let rows = std::mem::take(&mut walk.rows);
+        if let Some((first, _)) = walk.ranges.pop_front() {
+            self.compare(kind, first, rows);
+        }
     }
 
     fn compare(&mut self, kind: KeyKind, first: Seq, mut rows: Vec<Row>) {
@@ -197,22 +230,27 @@ impl<'a> KeyTables<'a> {
                         self.problem(Seq(row.seq), format!("{} of seq={}: {what}", name(kind), row.seq));
                     }
                 }
-                // A store that an earlier version recovered may have keys of older segments a second time.
+                // A store that an earlier version recovered may have keys of older entries a second time.
                 None if self.is_known_before(kind, first, &hash, number) => {}
                 None => {
                     let what = format!("the store has an {} for {number}", name(kind));
-                    self.problem(first, format!("{what} in the table of segment seq={first}, the journal does not"));
+                    self.problem(first, format!("{what} in the table from seq={first} on, the journal does not"));
                 }
             }
         });
         match done {
             Ok(true) => rows[at..].iter().for_each(|row| self.lacking(kind, row)),
             // Dropped after its time, as all older ones were; those of external ids never are.
-            Ok(false) if kind == KeyKind::Idempotency && expected.oldest_idempotency.is_none_or(|old| first <= old) => {
-            }
-            Ok(false) => self.problem(first, format!("the store lacks the {}s of segment seq={first}", name(kind))),
+            Ok(false) if kind == KeyKind::Idempotency && self.was_oldest(first) => {}
+            Ok(false) => self.problem(first, format!("the store lacks the {}s from seq={first} on", name(kind))),
             Err(error) => self.problem(first, error.to_string()),
         }
+    }
+
+    /// Whether a table that is not there any more was dropped after its time: older ones go first.
+    fn was_oldest(&self, first: Seq) -> bool {
+        let ranges = self.expected.store.key_ranges(KeyKind::Idempotency);
+        ranges.first().is_none_or(|(oldest, _)| *oldest > first)
     }
 
     /// Whether an older table, which was compared before, has the same row.

@@ -95,7 +95,7 @@ pub fn verify(journal: &Journal, expected: &Expected<'_>, progress: &mut dyn FnM
         holds_to_meet: expected.holds.keys().filter(|seq| **seq > expected.as_of.0).copied().collect(),
         fates: Tally::default(),
         fates_to_meet: expected.later_fates.clone(),
-        keys: KeyTables::new(expected, &journal.segments()),
+        keys: KeyTables::new(expected, journal.durable_seq()),
         row_seqs: expected.accounts.iter().map(|row| row.last_seq).collect(),
         coming: Vec::new(),
     };

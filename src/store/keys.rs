@@ -1,12 +1,12 @@
-//! Key tables of sealed segments: which seq belongs to a hash.
+//! Key tables: which seq belongs to a hash, for ranges of entries.
 //!
 //! Promise: a hash that was written is found, or an error says that its table is damaged. Steps of a look-up:
-//! 1. From the newest segment to the oldest, ask the filter in memory (one cache line each).
+//! 1. From the newest table to the oldest, ask the filter in memory (four reads each).
 //! 2. Where it passes, the fences in memory (the first hash of every chunk) name the one chunk.
 //! 3. The chunk comes from the cache or from disk, its seal checked once; a binary search ends it.
 //!
 //! A table is written once, whole, in the order of its hashes; there is no table of all keys, since
-//! random inserts into one are what makes keyed writes slow as a ledger grows.
+//! random inserts into one are what makes keyed writes slow as a ledger grows. Small ones are merged (see `merge`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -16,17 +16,48 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::chain::{Reader, Writer};
-use super::filter::{BLOCK_BYTES, Filter};
+use super::filter::{Builder, Filter};
 use super::row::{Body, Fields, corrupt};
 use super::tables::{FILTER_PIECE_BYTES, KEY_FILTERS, KEY_HEADS, KEY_ROWS, KEYS_PER_CHUNK};
 use super::{KeyKind, NeedsDisk, Store, StoreError};
 use crate::config::KEY_CHUNK_CACHE_IDLE_S;
 use crate::domain::ids::{Moment, Seq};
 
-const ROW_BYTES: usize = 24;
+pub(super) const ROW_BYTES: usize = 24;
 
-/// Key tables, ascending by segment.
-pub(super) type Segments = Vec<Arc<Segment>>;
+/// Key tables, ascending by their first entries.
+pub(super) type KeyTables = Vec<Arc<KeyTable>>;
+
+/// What tells a key table from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    pub kind: KeyKind,
+    /// How often its rows were merged: 0 for a table that the engine wrote.
+    pub level: u8,
+    /// The first entry whose keys it has.
+    pub first: Seq,
+}
+
+impl Name {
+    fn of_head(key: u128) -> Option<Name> {
+        let kind = match key >> 64 & 0xff {
+            0 => KeyKind::Idempotency,
+            1 => KeyKind::External,
+            _ => return None,
+        };
+        let level = u8::try_from(key >> 72).ok()?;
+        Some(Name { kind, level, first: Seq(u64::try_from(key & u128::from(u64::MAX)).ok()?) })
+    }
+
+    fn head(self) -> u128 {
+        u128::from(self.level) << 72 | (self.kind as u128) << 64 | u128::from(self.first.0)
+    }
+
+    /// Key of a chunk of its rows, or of a piece of its filter.
+    pub(super) fn part(self, part: u32) -> u128 {
+        u128::from(self.level) << 104 | (self.kind as u128) << 96 | u128::from(self.first.0) << 32 | u128::from(part)
+    }
+}
 
 /// Chunks of `key_rows` by key, without version and seal; and what the cache does.
 #[derive(Debug)]
@@ -69,10 +100,12 @@ impl ChunkCache {
 
 /// What is kept in memory of a key table.
 #[derive(Debug)]
-pub(super) struct Segment {
-    kind: KeyKind,
-    first: Seq,
-    newest_moment: Moment,
+pub(super) struct KeyTable {
+    pub(super) name: Name,
+    /// The last entry whose keys it has.
+    pub(super) last: Seq,
+    pub(super) rows: u64,
+    pub(super) newest_moment: Moment,
     /// First hash of each chunk.
     fences: Vec<[u8; 16]>,
     filter: Filter,
@@ -97,15 +130,14 @@ pub(super) fn chunk_cache(bytes_max: u64) -> ChunkCache {
 }
 
 /// Reads heads and filters of all key tables.
-pub(super) fn load_segments(reader: &Reader) -> Result<Segments, StoreError> {
-    let mut segments = Vec::new();
+pub(super) fn load_tables(reader: &Reader) -> Result<KeyTables, StoreError> {
+    let mut tables = Vec::new();
     for key in reader.keys_down(KEY_HEADS, u128::MAX) {
         let key = key?;
         let head = reader.require(KEY_HEADS, key, |body| Head::decode(key, body))?;
         let mut bytes = Vec::new();
         for piece in 0..head.filter_pieces() {
-            let key = part_key(head.kind, head.first, piece);
-            reader.require(KEY_FILTERS, key, |body| {
+            reader.require(KEY_FILTERS, head.name.part(piece), |body| {
                 bytes.extend_from_slice(body);
                 Some(())
             })?;
@@ -113,77 +145,105 @@ pub(super) fn load_segments(reader: &Reader) -> Result<Segments, StoreError> {
         let filter = Filter::from_bytes(&bytes)
             .filter(|filter| filter.bytes() == head.filter_bytes)
             .ok_or_else(|| corrupt(KEY_FILTERS, key, "the filter has another length"))?;
-        let Head { kind, first, newest_moment, fences, .. } = head;
-        segments.push(Arc::new(Segment { kind, first, newest_moment, fences, filter }));
+        let Head { name, last, rows, newest_moment, fences, .. } = head;
+        tables.push(Arc::new(KeyTable { name, last, rows, newest_moment, fences, filter }));
     }
-    segments.sort_by_key(|segment| segment.first);
-    Ok(segments)
+    tables.sort_by_key(|table| (table.name.first, table.name.level));
+    Ok(tables)
 }
 
 impl Store {
-    /// Writes (or replaces) the table of a sealed segment in a transaction of its own. `rows` ascend
-    /// by (hash, seq); of several rows with one hash the last counts.
+    /// Writes (or replaces) the table of a range of entries in a transaction of its own. `rows` ascend
+    /// by (hash, seq); of several rows with one hash the last counts. They are taken one after the other: no more
+    /// memory is needed than for the filter, its next part and what redb's cache holds.
     ///
     /// # Errors
     /// As redb fails, or [`StoreError::Corrupt`] where the table that is replaced is damaged.
     pub fn write_key_table(
         &self,
-        segment_first: Seq,
+        (first, last): (Seq, Seq),
         kind: KeyKind,
-        rows: &[([u8; 16], Seq)],
+        rows: impl ExactSizeIterator<Item = ([u8; 16], Seq)>,
         newest_moment: Moment,
     ) -> Result<(), StoreError> {
-        assert!(rows.is_sorted(), "a key table is written in the order of its hashes");
-        let filter = Filter::of(rows.len(), rows.iter().map(|(hash, _)| hash));
-        let head = Head {
-            kind,
-            first: segment_first,
-            newest_moment,
-            filter_bytes: filter.bytes(),
-            fences: rows.chunks(KEYS_PER_CHUNK).map(|chunk| chunk[0].0).collect(),
-        };
-        let mut writer = self.writer()?;
-        head.remove_old(&mut writer)?;
-        for (chunk, rows) in (0u32..).zip(rows.chunks(KEYS_PER_CHUNK)) {
-            let mut body = Body::with_capacity(rows.len() * ROW_BYTES);
-            for (hash, seq) in rows {
-                body.put(hash);
-                body.put(&seq.0.to_le_bytes());
+        let is_same = |table: &&Arc<KeyTable>| (table.name.kind, table.name.first, table.last) == (kind, first, last);
+        let level = self.key_tables().iter().find(is_same).map_or(0, |table| table.name.level);
+        let name = Name { kind, level, first };
+        let table = self.write_table(name, last, rows.len(), &mut rows.map(Ok), newest_moment)?;
+        self.change_tables(|tables| {
+            for chunk in 0..table.chunks() {
+                self.chunks.chunks.invalidate(&name.part(chunk));
             }
-            writer.put(KEY_ROWS, part_key(kind, segment_first, chunk), body)?;
-        }
-        for (piece, bytes) in (0u32..).zip(filter.to_bytes().chunks(FILTER_PIECE_BYTES)) {
-            let mut body = Body::with_capacity(bytes.len());
-            body.put(bytes);
-            writer.put(KEY_FILTERS, part_key(kind, segment_first, piece), body)?;
-        }
-        writer.put(KEY_HEADS, head.key(), head.encode())?;
-        writer.commit()?;
-        let Head { fences, .. } = head;
-        let segment = Arc::new(Segment { kind, first: segment_first, newest_moment, fences, filter });
-        self.change_segments(|segments| {
-            for chunk in 0..segment.chunks() {
-                self.chunks.chunks.invalidate(&part_key(kind, segment_first, chunk));
-            }
-            segments.retain(|old| (old.kind, old.first) != (kind, segment_first));
-            segments.push(segment);
-            segments.sort_by_key(|segment| segment.first);
+            tables.retain(|old| old.name != name);
+            tables.push(table);
         });
         Ok(())
     }
 
-    /// The newest seq stored for a hash; newest segment first.
+    /// Writes a table that nobody looks into yet. `count` is what its filter is made for.
+    pub(super) fn write_table(
+        &self,
+        name: Name,
+        last: Seq,
+        count: usize,
+        rows: &mut dyn Iterator<Item = Result<([u8; 16], Seq), StoreError>>,
+        newest_moment: Moment,
+    ) -> Result<Arc<KeyTable>, StoreError> {
+        let mut writer = self.writer()?;
+        Head::remove(name.head(), &mut writer)?;
+        let mut filter = Builder::new(count);
+        let mut head = Head {
+            name,
+            last,
+            rows: 0,
+            newest_moment,
+            filter_bytes: 0,
+            fences: Vec::with_capacity(count / KEYS_PER_CHUNK),
+        };
+        let mut rows = rows.peekable();
+        let mut before = None;
+        while rows.peek().is_some() {
+            let chunk = head.chunks();
+            let mut body = Body::with_capacity(KEYS_PER_CHUNK * ROW_BYTES);
+            for (place, row) in rows.by_ref().take(KEYS_PER_CHUNK).enumerate() {
+                let row = row?;
+                assert!(before.replace(row) <= Some(row), "a key table is written in the order of its hashes");
+                let (hash, seq) = row;
+                if place == 0 {
+                    head.fences.push(hash);
+                }
+                filter.push(hash);
+                body.put(&hash);
+                body.put(&seq.0.to_le_bytes());
+                head.rows += 1;
+            }
+            writer.put(KEY_ROWS, name.part(chunk), body)?;
+        }
+        let filter = filter.finish();
+        for (piece, bytes) in (0u32..).zip(filter.to_bytes().chunks(FILTER_PIECE_BYTES)) {
+            let mut body = Body::with_capacity(bytes.len());
+            body.put(bytes);
+            writer.put(KEY_FILTERS, name.part(piece), body)?;
+        }
+        head.filter_bytes = filter.bytes();
+        writer.put(KEY_HEADS, name.head(), head.encode())?;
+        writer.commit()?;
+        let Head { rows, fences, .. } = head;
+        Ok(Arc::new(KeyTable { name, last, rows, newest_moment, fences, filter }))
+    }
+
+    /// The newest seq stored for a hash; newest table first.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] on damage, or as redb fails.
     pub fn find_key(&self, kind: KeyKind, hash: &[u8; 16]) -> Result<Option<Seq>, StoreError> {
         search(
-            || self.segments(),
-            |segments| {
-                for segment in segments.iter().rev().filter(|segment| segment.kind == kind) {
-                    if segment.filter.may_contain(hash)
-                        && let Some(place) = segment.chunk_of(hash)
-                        && let Some(seq) = find_in(&self.load_chunk(segment, place)?, hash)
+            || self.key_tables(),
+            |tables| {
+                for table in tables.iter().rev().filter(|table| table.name.kind == kind) {
+                    if table.filter.may_contain(hash)
+                        && let Some(place) = table.chunk_of(hash)
+                        && let Some(seq) = self.find_in_chunk(table, place, hash)?
                     {
                         return Ok(Some(seq));
                     }
@@ -198,19 +258,19 @@ impl Store {
     /// # Errors
     /// [`NeedsDisk`] when a chunk would have to be read.
     pub fn find_key_in_memory(&self, kind: KeyKind, hash: &[u8; 16]) -> Result<Option<Seq>, NeedsDisk> {
-        let segments = self.segments();
-        for segment in segments.iter().rev().filter(|segment| segment.kind == kind) {
-            if segment.filter.may_contain(hash)
-                && let Some(place) = segment.chunk_of(hash)
+        let tables = self.key_tables();
+        for table in tables.iter().rev().filter(|table| table.name.kind == kind) {
+            if table.filter.may_contain(hash)
+                && let Some(place) = table.chunk_of(hash)
             {
-                let chunk = self.chunks.get(part_key(kind, segment.first, place)).ok_or(NeedsDisk)?;
+                let chunk = self.chunks.get(table.name.part(place)).ok_or(NeedsDisk)?;
                 if let Some(seq) = find_in(&chunk, hash) {
                     return Ok(Some(seq));
                 }
             }
         }
         // A list that was replaced meanwhile proves nothing.
-        if Arc::ptr_eq(&segments, &self.segments()) { Ok(None) } else { Err(NeedsDisk) }
+        if Arc::ptr_eq(&tables, &self.key_tables()) { Ok(None) } else { Err(NeedsDisk) }
     }
 
     /// Drops idempotency tables whose newest key is older; how many. External ids stay for ever.
@@ -218,76 +278,73 @@ impl Store {
     /// # Errors
     /// As redb fails, or [`StoreError::Corrupt`] where a table to be dropped is damaged.
     pub fn drop_key_tables(&self, older_than: Moment) -> Result<usize, StoreError> {
-        let is_old = |segment: &Segment| segment.kind == KeyKind::Idempotency && segment.newest_moment < older_than;
-        let old: Vec<Arc<Segment>> = self.segments().iter().filter(|segment| is_old(segment)).cloned().collect();
+        let is_old = |table: &KeyTable| table.name.kind == KeyKind::Idempotency && table.newest_moment < older_than;
+        let old: KeyTables = self.key_tables().iter().filter(|table| is_old(table)).cloned().collect();
         if old.is_empty() {
             return Ok(0);
         }
         // Out of sight first: a look-up must not run into a table that is half gone.
-        self.change_segments(|segments| segments.retain(|segment| !is_old(segment)));
-        let mut writer = self.writer()?;
-        for segment in &old {
-            let key = head_key(segment.kind, segment.first);
-            if let Some(head) = writer.get(KEY_HEADS, key, |body| Head::decode(key, body))? {
-                head.remove_old(&mut writer)?;
-                writer.remove(KEY_HEADS, key)?;
-            }
-        }
-        writer.commit()?;
+        self.change_tables(|tables| tables.retain(|table| !is_old(table)));
+        self.remove_tables(&old)?;
         Ok(old.len())
     }
 
-    /// Gives every row of a segment's table, ascending by hash: (hash, seq); `false` when there is no such
-    /// table, or none any more. For `verify`, so a row must also be one that a look-up would find.
+    /// Takes tables that nobody looks into any more out of the file.
+    pub(super) fn remove_tables(&self, tables: &[Arc<KeyTable>]) -> Result<(), StoreError> {
+        let mut writer = self.writer()?;
+        for table in tables {
+            Head::remove(table.name.head(), &mut writer)?;
+            writer.remove(KEY_HEADS, table.name.head())?;
+        }
+        writer.commit()
+    }
+
+    /// Gives every row of the table that begins with an entry, ascending by hash: (hash, seq); `false` when there is no
+    /// such table, or none any more. For `verify`, so a row must also be one that a look-up would find.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] on damage and where filter or fences hide a row, or as redb fails.
     pub fn load_key_table(
         &self,
         kind: KeyKind,
-        segment_first: Seq,
+        first: Seq,
         give: &mut dyn FnMut([u8; 16], Seq),
     ) -> Result<bool, StoreError> {
-        let segments = self.segments();
-        let found = segments.iter().find(|segment| (segment.kind, segment.first) == (kind, segment_first));
-        let Some(segment) = found else { return Ok(false) };
-        for place in 0..segment.chunks() {
-            let key = part_key(kind, segment_first, place);
+        let tables = self.key_tables();
+        // The widest, where a merge was cut off.
+        let found = tables.iter().rev().find(|table| (table.name.kind, table.name.first) == (kind, first));
+        let Some(table) = found else { return Ok(false) };
+        for place in 0..table.chunks() {
+            let key = table.name.part(place);
             let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
             // Past the cache: a table read once from end to end would drive out what others look up.
             let body: Result<Vec<u8>, StoreError> =
                 self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.to_vec()));
             let body = match body {
-                Err(_) if !self.key_segments(kind).contains(&segment_first) => return Ok(false),
+                Err(_) if !self.key_tables().iter().any(|now| now.name == table.name) => return Ok(false),
                 body => body?,
             };
             for row in body.as_chunks::<ROW_BYTES>().0 {
-                let hash: [u8; 16] = *row.first_chunk().expect("a row is 24 bytes");
-                if !segment.filter.may_contain(&hash) || segment.chunk_of(&hash) != Some(place) {
+                let (hash, seq) = split_row(row);
+                if !table.filter.may_contain(&hash) || table.chunk_of(&hash) != Some(place) {
                     return Err(corrupt(KEY_ROWS, key, "a look-up would not find a row of it"));
                 }
-                give(hash, Seq(u64::from_le_bytes(*row.last_chunk().expect("a row is 24 bytes"))));
+                give(hash, seq);
             }
         }
         Ok(true)
     }
 
-    /// Whether the table of an older segment has a hash with this seq.
+    /// Whether a table of older entries has a hash with this seq.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] on damage, or as redb fails.
-    pub fn is_key_before(
-        &self,
-        kind: KeyKind,
-        segment_first: Seq,
-        hash: &[u8; 16],
-        seq: Seq,
-    ) -> Result<bool, StoreError> {
-        let segments = self.segments();
-        for segment in segments.iter().filter(|segment| segment.kind == kind && segment.first < segment_first) {
-            if segment.filter.may_contain(hash)
-                && let Some(place) = segment.chunk_of(hash)
-                && find_in(&self.load_chunk(segment, place)?, hash) == Some(seq)
+    pub fn is_key_before(&self, kind: KeyKind, first: Seq, hash: &[u8; 16], seq: Seq) -> Result<bool, StoreError> {
+        let tables = self.key_tables();
+        for table in tables.iter().filter(|table| table.name.kind == kind && table.name.first < first) {
+            if table.filter.may_contain(hash)
+                && let Some(place) = table.chunk_of(hash)
+                && self.find_in_chunk(table, place, hash)? == Some(seq)
             {
                 return Ok(true);
             }
@@ -295,16 +352,19 @@ impl Store {
         Ok(false)
     }
 
-    /// First seqs of the segments that have a table of this kind, ascending.
+    /// First and last entries of the ranges that have a table of this kind, ascending.
     #[must_use]
-    pub fn key_segments(&self, kind: KeyKind) -> Vec<Seq> {
-        self.segments().iter().filter(|segment| segment.kind == kind).map(|segment| segment.first).collect()
+    pub fn key_ranges(&self, kind: KeyKind) -> Vec<(Seq, Seq)> {
+        let tables = self.key_tables();
+        let of_kind = tables.iter().filter(|table| table.name.kind == kind);
+        let is_merged = |table: &KeyTable| of_kind.clone().any(|wider| wider.covers(table));
+        of_kind.clone().filter(|table| !is_merged(table)).map(|table| (table.name.first, table.last)).collect()
     }
 
     /// Memory held by filters and fences, bytes.
     #[must_use]
     pub fn filter_bytes(&self) -> usize {
-        self.segments().iter().map(|segment| segment.filter.bytes() + segment.fences.len() * 16).sum()
+        self.key_tables().iter().map(|table| table.filter.bytes() + table.fences.len() * 16).sum()
     }
 
     /// What the cache of key chunks does.
@@ -321,27 +381,40 @@ impl Store {
         }
     }
 
-    fn load_chunk(&self, segment: &Segment, place: u32) -> Result<Arc<[u8]>, StoreError> {
-        let key = part_key(segment.kind, segment.first, place);
+    /// The newest seq of a hash in a chunk. One that it is not in is not kept: nobody asks for a stranger twice, and its
+    /// chunk is no likelier to be needed again than any other.
+    fn find_in_chunk(&self, table: &KeyTable, place: u32, hash: &[u8; 16]) -> Result<Option<Seq>, StoreError> {
+        let key = table.name.part(place);
         if let Some(body) = self.chunks.get(key) {
-            return Ok(body);
+            return Ok(find_in(&body, hash));
         }
-        let is_whole = |body: &[u8]| !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
-        let body: Arc<[u8]> = self.reader()?.require(KEY_ROWS, key, |body| is_whole(body).then(|| body.into()))?;
-        self.chunks.chunks.insert(key, Arc::clone(&body));
-        Ok(body)
+        let found = self.reader()?.require(KEY_ROWS, key, |body| {
+            let is_whole = !body.is_empty() && body.len().is_multiple_of(ROW_BYTES);
+            is_whole.then(|| find_in(body, hash).map(|seq| (seq, Arc::from(body))))
+        })?;
+        Ok(found.map(|(seq, body)| {
+            self.chunks.chunks.insert(key, body);
+            seq
+        }))
     }
 
-    fn segments(&self) -> Arc<Segments> {
-        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn key_tables(&self) -> Arc<KeyTables> {
+        Arc::clone(&self.key_tables.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change_segments(&self, change: impl FnOnce(&mut Segments)) {
-        let mut guard = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        let mut segments = Segments::clone(&guard);
-        change(&mut segments);
-        *guard = Arc::new(segments);
+    pub(super) fn change_tables(&self, change: impl FnOnce(&mut KeyTables)) {
+        let mut guard = self.key_tables.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = KeyTables::clone(&guard);
+        change(&mut tables);
+        tables.sort_by_key(|table| (table.name.first, table.name.level));
+        *guard = Arc::new(tables);
     }
+}
+
+/// Hash and seq of a row.
+pub(super) fn split_row(row: &[u8; ROW_BYTES]) -> ([u8; 16], Seq) {
+    let hash = *row.first_chunk().expect("a row is 24 bytes");
+    (hash, Seq(u64::from_le_bytes(*row.last_chunk().expect("a row is 24 bytes"))))
 }
 
 /// The newest seq of a hash in a chunk.
@@ -349,17 +422,23 @@ fn find_in(chunk: &[u8], hash: &[u8; 16]) -> Option<Seq> {
     let (rows, _) = chunk.as_chunks::<ROW_BYTES>();
     let after = rows.partition_point(|row| row[..16] <= hash[..]);
     let found = after.checked_sub(1).map(|last| &rows[last]).filter(|row| row[..16] == hash[..]);
-    found.map(|row| Seq(u64::from_le_bytes(*row.last_chunk().expect("a row is 24 bytes"))))
+    found.map(|row| split_row(row).1)
 }
 
-impl Segment {
+impl KeyTable {
     /// The one chunk in which a hash can stand.
     fn chunk_of(&self, hash: &[u8; 16]) -> Option<u32> {
         let place = self.fences.partition_point(|fence| fence <= hash).checked_sub(1)?;
         Some(u32::try_from(place).expect("a table has at most 2^32 chunks: its keys are 32 bits wide"))
     }
 
-    fn chunks(&self) -> u32 {
+    /// Whether it has all that the other one has, which was merged into it.
+    pub(super) fn covers(&self, other: &KeyTable) -> bool {
+        let (name, range) = (self.name, self.name.first..=self.last);
+        name.kind == other.name.kind && name.level > other.name.level && range.contains(&other.name.first)
+    }
+
+    pub(super) fn chunks(&self) -> u32 {
         u32::try_from(self.fences.len()).expect("a table has at most 2^32 chunks: its keys are 32 bits wide")
     }
 }
@@ -385,16 +464,17 @@ fn search<L, T>(
 /// The row of a table in `key_heads`.
 #[derive(Debug)]
 struct Head {
-    kind: KeyKind,
-    first: Seq,
+    name: Name,
+    last: Seq,
+    rows: u64,
     newest_moment: Moment,
     filter_bytes: usize,
     fences: Vec<[u8; 16]>,
 }
 
 impl Head {
-    fn key(&self) -> u128 {
-        head_key(self.kind, self.first)
+    fn chunks(&self) -> u32 {
+        u32::try_from(self.fences.len()).expect("a table has at most 2^32 chunks: its keys are 32 bits wide")
     }
 
     fn filter_pieces(&self) -> u32 {
@@ -402,9 +482,11 @@ impl Head {
     }
 
     fn encode(&self) -> Body {
-        let mut body = Body::with_capacity(32 + self.fences.len() * 16);
+        let mut body = Body::with_capacity(48 + self.fences.len() * 16);
         body.put(&self.newest_moment.0.to_le_bytes());
-        body.put_varint((self.filter_bytes / BLOCK_BYTES) as u64);
+        body.put_varint(self.last.0);
+        body.put_varint(self.rows);
+        body.put_varint(self.filter_bytes as u64);
         for fence in &self.fences {
             body.put(fence);
         }
@@ -412,42 +494,28 @@ impl Head {
     }
 
     fn decode(key: u128, body: &[u8]) -> Option<Head> {
-        let kind = match key >> 64 {
-            0 => KeyKind::Idempotency,
-            1 => KeyKind::External,
-            _ => return None,
-        };
-        let first = Seq(u64::try_from(key & u128::from(u64::MAX)).ok()?);
+        let name = Name::of_head(key)?;
         let mut fields = Fields::new(body);
         let newest_moment = Moment(i64::from_le_bytes(fields.array()?));
-        let filter_bytes = fields.narrow::<usize>()?.checked_mul(BLOCK_BYTES)?;
+        let (last, rows, filter_bytes) = (Seq(fields.varint()?), fields.varint()?, fields.narrow()?);
         let mut fences = Vec::new();
         while !fields.is_empty() {
             fences.push(fields.array()?);
         }
-        Some(Head { kind, first, newest_moment, filter_bytes, fences })
+        Some(Head { name, last, rows, newest_moment, filter_bytes, fences })
     }
 
-    /// Removes chunks and pieces of the table that stands under this head's key now.
-    fn remove_old(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let key = self.key();
+    /// Removes chunks and pieces of the table whose head stands under a key now.
+    fn remove(key: u128, writer: &mut Writer) -> Result<(), StoreError> {
         let Some(old) = writer.get(KEY_HEADS, key, |body| Head::decode(key, body))? else { return Ok(()) };
         for chunk in (0u32..).take(old.fences.len()) {
-            writer.remove(KEY_ROWS, part_key(old.kind, old.first, chunk))?;
+            writer.remove(KEY_ROWS, old.name.part(chunk))?;
         }
         for piece in 0..old.filter_pieces() {
-            writer.remove(KEY_FILTERS, part_key(old.kind, old.first, piece))?;
+            writer.remove(KEY_FILTERS, old.name.part(piece))?;
         }
         Ok(())
     }
-}
-
-fn head_key(kind: KeyKind, first: Seq) -> u128 {
-    (kind as u128) << 64 | u128::from(first.0)
-}
-
-fn part_key(kind: KeyKind, first: Seq, part: u32) -> u128 {
-    (kind as u128) << 96 | u128::from(first.0) << 32 | u128::from(part)
 }
 
 #[cfg(test)]

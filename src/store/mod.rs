@@ -7,7 +7,8 @@
 //!
 //! All reads are `&self` and open a short read transaction, for which they may wait for the disk, except
 //! those called `…_in_memory`. redb has one
-//! writer at a time: [`Store::begin`], [`Store::write_key_table`] and [`Store::drop_key_tables`] wait for each other.
+//! writer at a time: [`Store::begin`], [`Store::write_key_table`], [`Store::merge_key_tables`] and
+//! [`Store::drop_key_tables`] wait for each other.
 
 mod audit;
 mod chain;
@@ -18,6 +19,7 @@ mod held;
 mod history;
 mod keys;
 mod load;
+mod merge;
 mod open;
 mod packed;
 mod row;
@@ -30,6 +32,7 @@ pub use checkpoint::Checkpoint;
 pub use facts::{KeyKind, Meta, NeedsDisk, OffDateKind, OffDateRow, PeriodEventRow, ResolutionKind};
 pub use history::OffDateView;
 pub use keys::ChunkCacheState;
+pub use merge::MergePause;
 pub use open::{Store, StoreError};
 
 /// The store's file in a data folder.

@@ -2,14 +2,14 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 
 use super::chain::{Reader, Writer, guarded};
 use super::held::HeldFile;
 use super::history::{ResolutionCache, resolution_cache};
-use super::keys::{ChunkCache, Segments, chunk_cache, load_segments};
+use super::keys::{ChunkCache, KeyTables, chunk_cache, load_tables};
 use super::row::Body;
 use super::tables::FORMATS;
 use crate::config::RESOLUTION_CACHE_BYTES;
@@ -49,7 +49,9 @@ pub struct Store {
     pub(super) db: RwLock<Option<Guarded<Database>>>,
     /// Key tables by age. Guards the list only: readers clone the `Arc` and let go, writers swap it
     /// after their commit. Never held over a disk access.
-    pub(super) segments: RwLock<Arc<Segments>>,
+    pub(super) key_tables: RwLock<Arc<KeyTables>>,
+    /// Held while tables are merged; how many want none to be merged.
+    pub(super) merging: Mutex<u32>,
     /// Chunks of key tables whose seal was checked.
     pub(super) chunks: ChunkCache,
     /// Chunks of resolutions whose seal was checked.
@@ -149,10 +151,11 @@ impl Store {
         }
         let reader = Reader::new(guarded(|| Ok(db.begin_read()?))?);
         reader.require(FORMATS, 0, |body| body.is_empty().then_some(()))?;
-        let segments = load_segments(&reader)?;
+        let key_tables = load_tables(&reader)?;
         Ok(Store {
             db: RwLock::new(Some(Guarded::new(super::STORE_FILE, db))),
-            segments: RwLock::new(Arc::new(segments)),
+            key_tables: RwLock::new(Arc::new(key_tables)),
+            merging: Mutex::default(),
             chunks: chunk_cache(chunk_bytes as u64),
             resolutions: resolution_cache(RESOLUTION_CACHE_BYTES),
             turn: AtomicU64::new(0),
@@ -173,8 +176,8 @@ impl Store {
         let again = Store::open(disk, name, cache_bytes)?;
         self.is_held.store(again.is_held(), Ordering::Release);
         *db = again.db.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let segments = again.segments.into_inner().unwrap_or_else(PoisonError::into_inner);
-        *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
+        let tables = again.key_tables.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.key_tables.write().unwrap_or_else(PoisonError::into_inner) = tables;
         self.chunks.invalidate_all();
         self.next_turn();
         Ok(())

@@ -17,9 +17,9 @@
 //! | `offdate_sums` (chained) | account << 1 \| kind | rows by day: day, debits, credits |
 //! | `offdate_days` (chained) | effective << 64 \| seq >> 12 | seqs: low bits |
 //! | `gl_days` (chained) | day | by line, ascending: lines left out before it, debits, credits |
-//! | `key_heads` (chained) | kind << 64 \| segment | newest moment (8), blocks of the filter, first hash of each chunk (16 each) |
-//! | `key_rows` | kind << 96 \| segment << 32 \| chunk | 1 ..= 670 rows (2,700 before): hash of 16 bytes, seq of 8 |
-//! | `key_filters` | kind << 96 \| segment << 32 \| piece | 65,024 bytes of the filter, the last piece shorter |
+//! | `key_heads` (chained) | level << 72 \| kind << 64 \| first entry | newest moment (8), last entry, rows, bytes of the filter, first hash of each chunk (16 each) |
+//! | `key_rows` | level << 104 \| kind << 96 \| first entry << 32 \| chunk | 1 ..= 168 rows: hash of 16 bytes, seq of 8 |
+//! | `key_filters` | level << 104 \| kind << 96 \| first entry << 32 \| piece | 65,024 bytes of the filter, the last piece shorter |
 //! | `marks` (chained) | account << 64 \| place >> 10 | rows by place: low bits, back to last seq, back to cold seq, version, status, day, day before, four sums |
 //! | `customers` | (number − 1) / 3,000 | 1 ..= 3,000 rows of 20 bytes: version, last seq, made at |
 //! | `loans` | number | a row as the engine packs it, opaque here |
@@ -32,8 +32,8 @@ use redb::TableDefinition;
 /// is disposable, so an old one is deleted and rebuilt, never migrated.
 ///
 /// 2: `gl_days` leaves lines without postings out. 3: `marks`. 4: holds stand in `offdate_days`, too. 5: `customers`.
-/// 6: `loans`, `loan_events`.
-pub(super) const FORMAT: u8 = 7;
+/// 6: `loans`, `loan_events`. 8: key tables are of ranges, and have another kind of filter.
+pub(super) const FORMAT: u8 = 8;
 
 /// Greatest length of a stored value, bytes. redb rounds values up to a power of two with the page's
 /// own header: 65,300 costs 1.0 times its length, 65,536 costs twice.
@@ -45,11 +45,11 @@ pub(super) const ACCOUNTS_PER_CHUNK: u32 = 1_000;
 /// Customers in one row of `customers`: 3,000 × 20 bytes.
 pub(super) const CUSTOMERS_PER_CHUNK: usize = 3_000;
 
-/// Rows in one row of `key_rows`: 670 × 24 bytes fill a page of 16 KiB. A key that is not there and passes a filter costs the
-/// reading of one; fewer to a row would mean more fences in memory than 12 bits a key leave room for.
-pub(super) const KEYS_PER_CHUNK: usize = 670;
+/// Rows in one row of `key_rows`: 168 × 24 bytes fill a page of 4 KiB. A key that is not there and passes a filter costs
+/// the reading of one; fewer to a row would mean more fences in memory than 12 bits a key leave room for.
+pub(super) const KEYS_PER_CHUNK: usize = 168;
 
-/// Bytes of a filter in one row of `key_filters`: 2,032 blocks of 32 bytes.
+/// Bytes of a filter in one row of `key_filters`.
 pub(super) const FILTER_PIECE_BYTES: usize = 65_024;
 
 /// Bits of the seq inside a chunk of holds.

@@ -248,9 +248,11 @@ fn write_sample(store: &Store) {
     }
     checkpoint.meta(&Meta { customers: 3, loans: 3, ..meta(1_250) }).unwrap();
     checkpoint.commit().unwrap();
-    store.write_key_table(Seq(1), KeyKind::Idempotency, &keys(0..3_000), Moment(10)).unwrap();
-    store.write_key_table(Seq(5_000), KeyKind::Idempotency, &keys(3_000..3_100), Moment(20)).unwrap();
-    store.write_key_table(Seq(1), KeyKind::External, &keys(9_000..9_050), Moment(10)).unwrap();
+    store.write_key_table((Seq(1), Seq(4_999)), KeyKind::Idempotency, keys(0..3_000).into_iter(), Moment(10)).unwrap();
+    store
+        .write_key_table((Seq(5_000), Seq(5_499)), KeyKind::Idempotency, keys(3_000..3_100).into_iter(), Moment(20))
+        .unwrap();
+    store.write_key_table((Seq(1), Seq(4_999)), KeyKind::External, keys(9_000..9_050).into_iter(), Moment(10)).unwrap();
 }
 
 fn customer(number: u32) -> CustomerRow {
@@ -348,7 +350,7 @@ const QUESTIONS: &[Question] = &[
                 all.push(store.find_key(kind, &hash(number))?);
             }
         }
-        Ok(format!("{all:?} {:?}", store.key_segments(KeyKind::Idempotency)))
+        Ok(format!("{all:?} {:?}", store.key_ranges(KeyKind::Idempotency)))
     }),
 ];
 
@@ -465,15 +467,15 @@ fn key_tables_are_replaced_and_dropped_whole() {
     write_sample(&store);
     // A key that came again after its retention: the newer segment wins.
     let again = vec![(hash(7), Seq(6_000))];
-    store.write_key_table(Seq(5_500), KeyKind::Idempotency, &again, Moment(30)).unwrap();
+    store.write_key_table((Seq(5_500), Seq(6_000)), KeyKind::Idempotency, again.into_iter(), Moment(30)).unwrap();
     assert_eq!(store.find_key(KeyKind::Idempotency, &hash(7)).unwrap(), Some(Seq(6_000)));
-    store.write_key_table(Seq(1), KeyKind::Idempotency, &keys(0..10), Moment(11)).unwrap();
+    store.write_key_table((Seq(1), Seq(4_999)), KeyKind::Idempotency, keys(0..10).into_iter(), Moment(11)).unwrap();
     assert_eq!(store.find_key(KeyKind::Idempotency, &hash(2_999)).unwrap(), None);
     assert_eq!(store.find_key(KeyKind::Idempotency, &hash(9)).unwrap(), Some(Seq(9)));
     assert_eq!(store.drop_key_tables(Moment(20)).unwrap(), 1);
     for store in [store, MemoryFile::of(file.bytes()).open().unwrap()] {
-        assert_eq!(store.key_segments(KeyKind::Idempotency), [Seq(5_000), Seq(5_500)]);
-        assert_eq!(store.key_segments(KeyKind::External), [Seq(1)]);
+        assert_eq!(store.key_ranges(KeyKind::Idempotency), [(Seq(5_000), Seq(5_499)), (Seq(5_500), Seq(6_000))]);
+        assert_eq!(store.key_ranges(KeyKind::External), [(Seq(1), Seq(4_999))]);
         assert_eq!(store.find_key(KeyKind::Idempotency, &hash(9)).unwrap(), None);
         assert_eq!(store.find_key(KeyKind::Idempotency, &hash(3_001)).unwrap(), Some(Seq(3_001)));
         assert_eq!(store.find_key(KeyKind::External, &hash(9_001)).unwrap(), Some(Seq(9_001)));
@@ -484,8 +486,8 @@ fn key_tables_are_replaced_and_dropped_whole() {
 fn the_last_of_many_rows_with_one_hash_counts_even_across_chunks() {
     let store = MemoryFile::default().open().unwrap();
     let rows: Vec<([u8; 16], Seq)> = (0..6_000).map(|n| ([9; 16], Seq(n))).collect();
-    store.write_key_table(Seq(1), KeyKind::External, &rows, Moment(0)).unwrap();
-    store.write_key_table(Seq(2), KeyKind::External, &[], Moment(0)).unwrap();
+    store.write_key_table((Seq(1), Seq(1)), KeyKind::External, rows.into_iter(), Moment(0)).unwrap();
+    store.write_key_table((Seq(2), Seq(2)), KeyKind::External, [].into_iter(), Moment(0)).unwrap();
     assert_eq!(store.find_key(KeyKind::External, &[9; 16]).unwrap(), Some(Seq(5_999)));
 }
 
@@ -583,17 +585,17 @@ fn fixture(version: &str) -> PathBuf {
 /// What an older version wrote is not read wrongly but built anew from the journal.
 #[test]
 fn stores_of_older_versions_are_refused_by_their_numbers() {
-    for (version, number) in [("v1", 1), ("v2", 2), ("v3", 3), ("v4", 4), ("v5", 5), ("v6", 6)] {
+    for (version, number) in [("v1", 1), ("v2", 2), ("v3", 3), ("v4", 4), ("v5", 5), ("v6", 6), ("v7", 7)] {
         let error = MemoryFile::of(std::fs::read(fixture(version)).unwrap()).open().map(|_| ()).unwrap_err();
         assert!(matches!(error, StoreError::Format { found } if found == number), "{error:?}");
         assert!(error.wants_rebuild());
     }
 }
 
-/// `data/store/v7/` holds a store as version 7 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
+/// `data/store/v8/` holds a store as version 8 wrote it; `UPDATE_FIXTURES=1 cargo test` writes it anew.
 #[test]
-fn a_store_of_version_7_still_opens() {
-    let path = fixture("v7");
+fn a_store_of_version_8_still_opens() {
+    let path = fixture("v8");
     let made = MemoryFile::default();
     let store = made.open().unwrap();
     write_sample(&store);

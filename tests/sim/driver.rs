@@ -125,7 +125,7 @@ pub fn tiny_options(dice: &mut Dice, journal_id: u64) -> EngineOptions {
     options.journal.journal_id = journal_id;
     options.journal.segment_bytes = 2_000 + dice.below(24_000);
     // A few keys to a segment in some runs; no dice, so that the runs of known seeds stay what they were.
-    options.keys_per_segment = 20 + options.journal.segment_bytes % 997;
+    options.keys_per_table = 20 + options.journal.segment_bytes % 997;
     options.journal.pending_bytes_max = 1 << 20;
     options.journal.sealed_open_max = 1 + dice.below(3) as usize;
     options
@@ -390,7 +390,7 @@ impl Run {
 
     pub fn table(&mut self) {
         let core = self.core();
-        if let Err(error) = core.table_rolled() {
+        if let Err(error) = core.table_keys() {
             assert!(!self.is_sound(), "{error:?}");
         }
     }
@@ -568,9 +568,9 @@ impl Run {
         assert!(report.ok, "verify against the store: {report:?}");
         // A recovery over tables that are newer than its checkpoint puts no key into a second one.
         let mut external = std::collections::BTreeSet::new();
-        for segment in core.store().key_segments(KeyKind::External) {
+        for (first, _) in core.store().key_ranges(KeyKind::External) {
             let mut give = |hash, seq| assert!(external.insert(hash), "seq={seq} is in two tables");
-            core.store().load_key_table(KeyKind::External, segment, &mut give).expect("the store reads");
+            core.store().load_key_table(KeyKind::External, first, &mut give).expect("the store reads");
         }
         for with_store in [true, false] {
             let copy = self.disk.fork(1);

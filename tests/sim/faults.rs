@@ -110,7 +110,7 @@ fn check_goes_on(run: &mut Run, is_over: bool) {
         .is_ok()
     });
     assert!(is_written, "checkpoints work again after a passing fault");
-    while core.table_rolled().expect("key tables work again") {}
+    while core.table_keys().expect("key tables work again") {}
     for key in 0..super::inventor::KEYS {
         let origin = Origin { key: Some(engine_key((key, 0))), dry_run: true, ..Origin::default() };
         let told = core.execute(&to_command(&tiny_account()), &origin, Reach::Disk);
@@ -271,11 +271,11 @@ fn a_store_that_finds_no_space_is_held_for_reading_and_goes_on_when_there_is_som
         assert!(run.submit(&tiny_account(), Some((3, 1)), false));
         assert!(run.submit(&tiny_account(), Some((200, 1)), false));
         assert!(run.flush());
-        assert!(core.table_rolled().is_err(), "a table has no place");
+        assert!(core.table_keys().is_err(), "a table has no place");
         assert!(!core.checkpoint_now(), "nor has a checkpoint");
         run.compare_all(&core);
         run.disk.set_store_full(false);
-        while core.table_rolled().expect("there is room") {}
+        while core.table_keys().expect("there is room") {}
         assert!(core.checkpoint_now() && !core.store().is_held());
         assert!(run.submit(&tiny_account(), Some((3, 1)), false), "it was in a segment whose table had to wait");
         run.compare_all(&core);

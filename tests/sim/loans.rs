@@ -546,7 +546,7 @@ pub fn everything() -> Books {
     books.write();
     assert!(books.core.loans().with_day(|day| !day.sums.is_empty() && !day.provisions.is_empty()));
     while books.maintenance.step() {}
-    while books.core.table_rolled().unwrap() {}
+    while books.core.table_keys().unwrap() {}
     books.core.checkpoint(&mut |_| true).unwrap();
     books
 }

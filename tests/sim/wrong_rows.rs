@@ -64,7 +64,7 @@ fn books() -> Run {
             let good = Good::of(&store);
             let fates: BTreeSet<ResolutionKind> = good.fates.iter().map(|fate| fate.2).collect();
             let keys =
-                |kind| store.key_segments(kind).into_iter().map(|first| key_rows(&store, kind, first).len()).max();
+                |kind| store.key_ranges(kind).into_iter().map(|(first, _)| key_rows(&store, kind, first).len()).max();
             fates.len() == 4
                 && !good.holds.is_empty()
                 && keys(KeyKind::Idempotency) > Some(2)
@@ -148,12 +148,12 @@ fn key_rows(store: &Store, kind: KeyKind, first: Seq) -> KeyRows {
 
 /// Changes the rows of the fullest key table of a kind.
 fn with_keys(store: &Store, kind: KeyKind, change: &dyn Fn(&mut KeyRows)) {
-    let tables = store.key_segments(kind).into_iter().map(|first| (key_rows(store, kind, first), first));
-    let (mut rows, first) = tables.max_by_key(|(rows, _)| rows.len()).expect("segments were sealed");
+    let tables = store.key_ranges(kind).into_iter().map(|range| (key_rows(store, kind, range.0), range));
+    let (mut rows, range) = tables.max_by_key(|(rows, _)| rows.len()).expect("tables were written");
     assert!(rows.len() > 2, "the script uses keys");
     change(&mut rows);
     rows.sort_unstable();
-    store.write_key_table(first, kind, &rows, Moment(i64::MAX)).unwrap();
+    store.write_key_table(range, kind, rows.iter().copied(), Moment(i64::MAX)).unwrap();
 }
 
 #[test]
@@ -256,8 +256,8 @@ fn a_wrong_row_of_a_key_table_is_named() {
         check(&base, "invented", "the journal does not", &|store| {
             with_keys(store, kind, &|rows| rows.push(([7; 16], Seq(1))));
         });
-        check(&base, "of no segment", "which is none", &|store| {
-            store.write_key_table(Seq(999_999), KeyKind::External, &[], Moment(0)).unwrap();
+        check(&base, "of entries to come", "where seq=", &|store| {
+            store.write_key_table((Seq(999_999), Seq(999_999)), KeyKind::External, [].into_iter(), Moment(0)).unwrap();
         });
     }
 }
@@ -478,24 +478,24 @@ fn a_wrong_key_of_lending_is_named() {
     let books = loans::everything();
     let store = open(&books.disk.fork(3));
     let mut rows = BTreeMap::new();
-    for first in store.key_segments(KeyKind::External) {
-        rows.insert(first, key_rows(&store, KeyKind::External, first));
+    for range in store.key_ranges(KeyKind::External) {
+        rows.insert(range, key_rows(&store, KeyKind::External, range.0));
     }
     drop(store);
     let all = rows.values().map(Vec::len).sum::<usize>();
-    // A product, four loans, four payments; what is in the last segment has no table.
+    // A product, four loans, four payments; what came last has no table.
     assert!(all >= 8, "{rows:?}");
-    for (first, rows) in &rows {
+    for (range, rows) in &rows {
         for place in 0..rows.len() {
             check_lent(&books, "lost", "lacks the external id of seq=", &|store| {
                 let mut rows = rows.clone();
                 rows.remove(place);
-                store.write_key_table(*first, KeyKind::External, &rows, Moment(i64::MAX)).unwrap();
+                store.write_key_table(*range, KeyKind::External, rows.iter().copied(), Moment(i64::MAX)).unwrap();
             });
             check_lent(&books, "changed", "external id of seq=", &|store| {
                 let mut rows = rows.clone();
                 rows[place].1 = Seq(rows[place].1.0 + 1);
-                store.write_key_table(*first, KeyKind::External, &rows, Moment(i64::MAX)).unwrap();
+                store.write_key_table(*range, KeyKind::External, rows.iter().copied(), Moment(i64::MAX)).unwrap();
             });
         }
     }
