@@ -136,13 +136,8 @@ fn messenger(outbound: &Arc<Outbound>, args: &WorkArgs) -> Result<Option<Messeng
 
 /// One thread, and it gives way: nobody who waits for an answer waits for one who does not.
 fn quiet_runtime() -> std::io::Result<Runtime> {
-    let give_way = || {
-        if let Err(error) = process_limits::give_way() {
-            tracing::debug!(%error, "a thread of jobs has the priority of all others");
-        }
-    };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).thread_name("jobs").on_thread_start(give_way).enable_all().build()
+    builder.worker_threads(1).thread_name("jobs").on_thread_start(|| process_limits::give_way(5)).enable_all().build()
 }
 
 fn open_outbound(args: &WorkArgs) -> Result<Arc<Outbound>, OpenError> {

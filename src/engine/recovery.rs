@@ -267,7 +267,7 @@ fn replay(core: &Arc<Core>) -> Result<u64, OpenError> {
         core.rolled_through.store(ended.last_seq.0, Ordering::Release);
     }
     let mut replay = Replay { core, checkpoint, tabled, replayed: 0, since: 0, keys: 0, failed: None, at: None };
-    let _ = core.journal.scan(tabled.min(checkpoint).next(), &mut |item| replay.item(item))?;
+    let _ = core.journal.scan_alone(tabled.min(checkpoint).next(), &mut |item| replay.item(item))?;
     match replay.failed.take() {
         Some(error) => Err(error),
         None => Ok(replay.replayed),

@@ -62,9 +62,9 @@ impl Upkeep {
         let stopped_too = stopped.clone();
         let ticker = (Arc::clone(core), stopped.clone());
         let keeper = (Arc::clone(core), stopped, options.clone());
-        let sweeper = (Arc::clone(core), stopped_too);
+        let sweeper = (Arc::clone(core), stopped_too, options.give_way);
         let keepers = vec![
-            spawn("day-end", Box::new(move || run_day_end(&sweeper.0, &sweeper.1))),
+            spawn("day-end", Box::new(move || run_day_end(&sweeper.0, &sweeper.1, sweeper.2))),
             spawn("ticker", Box::new(move || run_ticker(&ticker.0, &ticker.1))),
             spawn("keeper", Box::new(move || run_keeper(&keeper.0, &keeper.1, &keeper.2))),
         ];
@@ -101,8 +101,11 @@ fn run_ticker(core: &Core, stopped: &Receiver<()>) {
     }
 }
 
-/// Ends the days that are over, slice by slice.
-fn run_day_end(core: &Core, stopped: &Receiver<()>) {
+/// Ends the days that are over, slice by slice; beside those who post, since nobody waits for it.
+fn run_day_end(core: &Core, stopped: &Receiver<()>, give_way: Option<fn()>) {
+    if let Some(give_way) = give_way {
+        give_way();
+    }
     let mut rest = TICK;
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         let started = Instant::now();

@@ -10,6 +10,7 @@
 mod varint;
 
 mod access;
+mod ahead;
 mod lending;
 mod loans;
 mod sweeps;

@@ -10,9 +10,11 @@
 //! 4. Check their blocks and the chain from the last listed hash on.
 //! 5. Compare with what the store knows to have been durable.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 
+use super::ahead::{BLOCKS_BEFORE, ahead};
 use super::appender::{Appender, Position};
 use super::block::Identity;
 use super::maintenance::{Maintenance, Upkeep};
@@ -96,7 +98,7 @@ fn begin(disk: &dyn Disk, options: &JournalOptions, files: &[Seq]) -> Result<(Ma
             }
         }
         // The first start was cut between the two: nothing can have been written yet.
-        [Seq(1)] if LiveSegment::open(disk, Seq(1))?.keys()?.is_empty() => {}
+        [Seq(1)] if LiveSegment::open(disk, Seq(1))?.each_raw(0, 1, &mut |_, _| ControlFlow::Break(()))?.is_none() => {}
         [first, ..] => {
             let file = super::MANIFEST_NAME.into();
             return Err(JournalError::Missing { file, seq: *first });
@@ -183,13 +185,31 @@ fn walk(segment: &LiveSegment, before: &Position, identity: Identity) -> Result<
     let mut last = (before.last_moment, before.last_date);
     let damaged =
         |seq: Seq, what: &str| JournalError::Damaged { file: segment_name(segment.first_seq), seq, what: what.into() };
-    for key in segment.keys()? {
-        let block = segment.load(Seq(key)).ok_or(JournalError::Closed)??;
+    let mut take = |(key, bytes): (u64, Box<[u8]>)| {
+        let block = segment.parse(key, bytes)?;
         let seq = chain.next;
         chain.follow(&block).map_err(|what| damaged(seq, what))?;
         let run = block.last_run().ok_or_else(|| damaged(seq, "run table is damaged"))?;
         last = (run.head.moment, run.head.date);
         segment.note(&block);
+        Ok(ControlFlow::Continue(()))
+    };
+    let mut failed = None;
+    let next = segment.each_raw(0, BLOCKS_BEFORE, &mut |key, bytes| match take((key, bytes)) {
+        Ok(goes_on) => goes_on,
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if let Some(next) = next? {
+        let read = |give: &mut dyn FnMut((u64, Box<[u8]>)) -> ControlFlow<()>| {
+            segment.each_raw(next, usize::MAX, &mut |key, bytes| give((key, bytes))).map(|_| ())
+        };
+        let _ = ahead(read, take)?;
     }
     if let Some(open) = chain.open {
         return Err(damaged(open, "record is not whole"));

@@ -10,10 +10,11 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableDefinition, TableError};
 
 use super::JournalError;
 use super::appender::Position;
@@ -221,20 +222,37 @@ impl LiveSegment {
         Some(parse_loaded(guarded(&segment_name(self.first_seq), read), self.first_seq, first_seq))
     }
 
-    /// Keys of all its blocks, as the file has them.
-    pub(super) fn keys(&self) -> Result<Vec<u64>, JournalError> {
+    /// Gives its blocks as the file has them, neither parsed nor checked, from a key on: at most so many, or until
+    /// `give` breaks. Returns the key after the last one given, where there may be more.
+    pub(super) fn each_raw(
+        &self,
+        from: u64,
+        most: usize,
+        give: &mut dyn FnMut(u64, Box<[u8]>) -> ControlFlow<()>,
+    ) -> Result<Option<u64>, JournalError> {
         let guard = self.db().ok_or(JournalError::Closed)?;
         let db = guard.as_ref().ok_or(JournalError::Closed)?;
-        let read = || -> Result<Option<Vec<u64>>, redb::Error> {
+        let read = || -> Result<Option<Option<u64>>, redb::Error> {
             let table = match db.begin_read()?.open_table(BLOCKS) {
                 // The tables are made before the file gets its name: without them it is not ours.
                 Err(TableError::TableDoesNotExist(_)) => return Ok(None),
                 other => other?,
             };
-            let keys = table.iter()?.map(|row| row.map(|(key, _)| key.value()));
-            Ok(Some(keys.collect::<Result<_, redb::StorageError>>()?))
+            for (row, given) in table.range(from..)?.zip(1..) {
+                let (key, value) = row?;
+                let (key, next) = (key.value(), key.value().saturating_add(1));
+                if give(key, value.value().into()).is_break() || given == most {
+                    return Ok(Some(Some(next)));
+                }
+            }
+            Ok(Some(None))
         };
         guarded(&segment_name(self.first_seq), read)?.ok_or_else(|| self.foreign())
+    }
+
+    /// A block that [`LiveSegment::each_raw`] gave.
+    pub(super) fn parse(&self, key: u64, bytes: Box<[u8]>) -> Result<Block, JournalError> {
+        parse_loaded(Ok(Some(bytes)), self.first_seq, Seq(key))
     }
 
     fn foreign(&self) -> JournalError {

@@ -31,6 +31,7 @@ pub(super) type KeyTables = Vec<Arc<KeyTable>>;
 /// What tells a key table from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
+    /// Of which keys.
     pub kind: KeyKind,
     /// How often its rows were merged: 0 for a table that the engine wrote.
     pub level: u8,
