@@ -130,6 +130,9 @@ impl Core {
 
     /// Before a key table is written; see [`Core::mend_store`].
     pub(super) fn mend_store_for_keys(&self) -> Result<(), StoreError> {
+        if !self.store_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         self.mend_store(&mut self.staged.lock())
     }
 

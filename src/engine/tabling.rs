@@ -47,43 +47,53 @@ impl Core {
         self.tabling.lock().through
     }
 
-    /// Whether so many keys are in memory that they are to become a table.
-    pub(super) fn has_keys_for_a_table(&self) -> bool {
-        self.keys.young() >= self.keys_per_table
-    }
-
-    /// Moves keys into a table of the store if there are enough, or a segment of the journal has ended; merges tables,
-    /// and drops those that are older than the retention. Returns whether there is more to do at once.
+    /// Moves keys into tables of the store if there are enough, or a segment of the journal has ended, and drops tables
+    /// that are older than the retention. Returns whether it did.
     ///
     /// # Errors
     /// [`StoreError`]; the keys stay in memory, and the next call tries again.
     pub fn table_keys(&self) -> Result<bool, StoreError> {
+        // Whatever failed: nobody can look into a store that redb has closed.
+        self.mend_store_for_keys()?;
         let mut tabling = self.tabling.lock();
         if tabling.end.is_none() {
             let ended = Seq(self.rolled_through.load(Ordering::Acquire));
-            tabling.end = if self.has_keys_for_a_table() {
+            tabling.end = if self.keys.young() >= self.keys_per_table {
                 // The end of a record; it becomes durable while this comes again.
                 Some(self.journal.appended_seq())
             } else {
                 Some(ended).filter(|ended| *ended > tabling.through)
             };
         }
-        let Some(end) = tabling.end else { return Ok(false) };
-        if !self.watermark.covers(end) {
-            return Ok(false);
-        }
-        let kept = self.mend_store_for_keys().and_then(|()| self.write_tables(&mut tabling, end));
-        drop(tabling);
-        let retention = i64::from(self.key_retention_days) * 86_400 * 1_000_000;
-        let kept = kept.and_then(|()| self.merge_tables(retention));
-        if let Err(error) = kept {
+        let Some(end) = tabling.end.filter(|end| self.watermark.covers(*end)) else { return Ok(false) };
+        if let Err(error) = self.write_tables(&mut tabling, end) {
             self.store_failed.store(true, Ordering::Release);
             return Err(error);
         }
-        if let Err(error) = self.store.drop_key_tables(Moment(self.clock.now().0 - retention)) {
+        if let Err(error) = self.store.drop_key_tables(Moment(self.clock.now().0 - self.key_retention())) {
             tracing::warn!(%error, "could not drop old key tables");
         }
         Ok(true)
+    }
+
+    /// Merges one group of key tables, if there is one. Returns whether it did. Tables of idempotency keys go with their
+    /// newest one: only those of about one time come together.
+    ///
+    /// # Errors
+    /// [`StoreError`]; every key is still where it was, or in the wider table.
+    pub fn merge_keys(&self) -> Result<bool, StoreError> {
+        let merge = |kind, span_max| self.store.merge_key_tables(kind, span_max);
+        let merged = merge(KeyKind::Idempotency, self.key_retention() / 8)
+            .and_then(|done| if done { Ok(true) } else { merge(KeyKind::External, i64::MAX) });
+        if merged.as_ref().is_err_and(|error| !error.wants_rebuild()) {
+            self.store_failed.store(true, Ordering::Release);
+        }
+        merged
+    }
+
+    /// How long a key is kept, microseconds.
+    fn key_retention(&self) -> i64 {
+        i64::from(self.key_retention_days) * 86_400 * 1_000_000
     }
 
     /// While replaying: the keys of entries up to the end of a record, which are all that are in memory.
@@ -105,13 +115,6 @@ impl Core {
         // First this one lets go of the rows: the keys use their maps again.
         *tabling = Tabling { through: end, end: None, retired: None };
         self.keys.drop_retired();
-        Ok(())
-    }
-
-    /// A table of idempotency keys goes with its newest one: only keys of about one time come together.
-    fn merge_tables(&self, retention: i64) -> Result<(), StoreError> {
-        while self.store.merge_key_tables(KeyKind::Idempotency, retention / 8)? {}
-        while self.store.merge_key_tables(KeyKind::External, i64::MAX)? {}
         Ok(())
     }
 }

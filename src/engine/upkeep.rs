@@ -38,6 +38,9 @@ const HOT_SET_EVERY: Duration = Duration::from_secs(300);
 /// How long the keeper rests after the store refused.
 const STORE_RETRY: Duration = Duration::from_secs(5);
 
+/// How long tables are not merged after they could not be: nothing is lost but the time to ask more of them.
+const MERGE_RETRY: Duration = Duration::from_secs(600);
+
 /// The running threads.
 #[derive(Debug)]
 pub struct Upkeep {
@@ -210,6 +213,7 @@ fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
     let mut last = Instant::now();
     let mut hot_saved = Instant::now();
     let mut next_audit = Instant::now() + STORE_AUDIT_FIRST;
+    let mut next_merge = Instant::now();
     let mut rest = TICK;
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         rest = TICK;
@@ -222,6 +226,12 @@ fn run_keeper(core: &Core, stopped: &Receiver<()>, options: &EngineOptions) {
             tracing::warn!(%error, "could not write key tables; the keys stay in memory");
             rest = STORE_RETRY;
             continue;
+        }
+        if Instant::now() >= next_merge
+            && let Err(error) = core.merge_keys()
+        {
+            tracing::warn!(%error, "could not merge key tables; they stay as they are");
+            next_merge = Instant::now() + MERGE_RETRY;
         }
         let entries = core.entries_since_checkpoint();
         let is_due = entries >= options.checkpoint_entries

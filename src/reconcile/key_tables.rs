@@ -230,8 +230,6 @@ impl<'a> KeyTables<'a> {
                         self.problem(Seq(row.seq), format!("{} of seq={}: {what}", name(kind), row.seq));
                     }
                 }
-                // A store that an earlier version recovered may have keys of older entries a second time.
-                None if self.is_known_before(kind, first, &hash, number) => {}
                 None => {
                     let what = format!("the store has an {} for {number}", name(kind));
                     self.problem(first, format!("{what} in the table from seq={first} on, the journal does not"));
@@ -251,13 +249,6 @@ impl<'a> KeyTables<'a> {
     fn was_oldest(&self, first: Seq) -> bool {
         let ranges = self.expected.store.key_ranges(KeyKind::Idempotency);
         ranges.first().is_none_or(|(oldest, _)| *oldest > first)
-    }
-
-    /// Whether an older table, which was compared before, has the same row.
-    fn is_known_before(&self, kind: KeyKind, first: Seq, hash: &Hash, number: Seq) -> bool {
-        let found = self.expected.store.is_key_before(kind, first, hash, number);
-        // What cannot be read is a problem of the table where it stands.
-        found.unwrap_or(false)
     }
 
     fn lacking(&mut self, kind: KeyKind, row: &Row) {

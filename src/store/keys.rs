@@ -60,7 +60,7 @@ impl Name {
     }
 }
 
-/// Chunks of `key_rows` by key, without version and seal; and what the cache does.
+/// Chunks of `key_rows` by table and place, without version and seal; and what the cache does.
 #[derive(Debug)]
 pub(super) struct ChunkCache {
     chunks: Cache<u128, Arc<[u8]>>,
@@ -102,6 +102,8 @@ impl ChunkCache {
 /// What is kept in memory of a key table.
 #[derive(Debug)]
 pub(super) struct KeyTable {
+    /// Its chunks in the cache go by it: another table may come under the same name.
+    id: u64,
     pub(super) name: Name,
     /// The last entry whose keys it has.
     pub(super) last: Seq,
@@ -130,6 +132,12 @@ pub(super) fn chunk_cache(bytes_max: u64) -> ChunkCache {
     ChunkCache { chunks, hits: AtomicU64::new(0), misses: AtomicU64::new(0), evictions }
 }
 
+/// No two tables of a process have the same.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Reads heads and filters of all key tables.
 pub(super) fn load_tables(reader: &Reader) -> Result<KeyTables, StoreError> {
     let mut tables = Vec::new();
@@ -147,7 +155,7 @@ pub(super) fn load_tables(reader: &Reader) -> Result<KeyTables, StoreError> {
             .filter(|filter| filter.bytes() == head.filter_bytes)
             .ok_or_else(|| corrupt(KEY_FILTERS, key, "the filter has another length"))?;
         let Head { name, last, rows, newest_moment, fences, .. } = head;
-        tables.push(Arc::new(KeyTable { name, last, rows, newest_moment, fences, filter }));
+        tables.push(Arc::new(KeyTable { id: next_id(), name, last, rows, newest_moment, fences, filter }));
     }
     tables.sort_by_key(|table| (table.name.first, table.name.level));
     Ok(tables)
@@ -172,9 +180,6 @@ impl Store {
         let name = Name { kind, level, first };
         let table = self.write_table(name, last, rows.len(), &mut rows.map(Ok), newest_moment)?;
         self.change_tables(|tables| {
-            for chunk in 0..table.chunks() {
-                self.chunks.chunks.invalidate(&name.part(chunk));
-            }
             tables.retain(|old| old.name != name);
             tables.push(table);
         });
@@ -208,7 +213,9 @@ impl Store {
             let mut body = Body::with_capacity(KEYS_PER_CHUNK * ROW_BYTES);
             for (place, row) in rows.by_ref().take(KEYS_PER_CHUNK).enumerate() {
                 let row = row?;
-                assert!(before.replace(row) <= Some(row), "a key table is written in the order of its hashes");
+                if before.replace(row) > Some(row) {
+                    return Err(corrupt(KEY_HEADS, name.head(), "rows for it are not in the order of their hashes"));
+                }
                 let (hash, seq) = row;
                 if place == 0 {
                     head.fences.push(hash);
@@ -230,7 +237,7 @@ impl Store {
         writer.put(KEY_HEADS, name.head(), head.encode())?;
         writer.commit()?;
         let Head { rows, fences, .. } = head;
-        Ok(Arc::new(KeyTable { name, last, rows, newest_moment, fences, filter }))
+        Ok(Arc::new(KeyTable { id: next_id(), name, last, rows, newest_moment, fences, filter }))
     }
 
     /// The newest seq stored for a hash; newest table first.
@@ -264,7 +271,7 @@ impl Store {
             if table.filter.may_contain(hash)
                 && let Some(place) = table.chunk_of(hash)
             {
-                let chunk = self.chunks.get(table.name.part(place)).ok_or(NeedsDisk)?;
+                let chunk = self.chunks.get(table.cached(place)).ok_or(NeedsDisk)?;
                 if let Some(seq) = find_in(&chunk, hash) {
                     return Ok(Some(seq));
                 }
@@ -336,23 +343,6 @@ impl Store {
         Ok(true)
     }
 
-    /// Whether a table of older entries has a hash with this seq.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] on damage, or as redb fails.
-    pub fn is_key_before(&self, kind: KeyKind, first: Seq, hash: &[u8; 16], seq: Seq) -> Result<bool, StoreError> {
-        let tables = self.key_tables();
-        for table in tables.iter().filter(|table| table.name.kind == kind && table.name.first < first) {
-            if table.filter.may_contain(hash)
-                && let Some(place) = table.chunk_of(hash)
-                && self.find_in_chunk(table, place, hash)? == Some(seq)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// First and last entries of the ranges that have a table of this kind, ascending.
     #[must_use]
     pub fn key_ranges(&self, kind: KeyKind) -> Vec<(Seq, Seq)> {
@@ -386,7 +376,7 @@ impl Store {
     /// chunk is no likelier to be needed again than any other.
     fn find_in_chunk(&self, table: &KeyTable, place: u32, hash: &[u8; 16]) -> Result<Option<Seq>, StoreError> {
         let key = table.name.part(place);
-        if let Some(body) = self.chunks.get(key) {
+        if let Some(body) = self.chunks.get(table.cached(place)) {
             return Ok(find_in(&body, hash));
         }
         let found = self.reader()?.require(KEY_ROWS, key, |body| {
@@ -394,7 +384,7 @@ impl Store {
             is_whole.then(|| find_in(body, hash).map(|seq| (seq, Arc::from(body))))
         })?;
         Ok(found.map(|(seq, body)| {
-            self.chunks.chunks.insert(key, body);
+            self.chunks.chunks.insert(table.cached(place), body);
             seq
         }))
     }
@@ -431,6 +421,11 @@ impl KeyTable {
     fn chunk_of(&self, hash: &[u8; 16]) -> Option<u32> {
         let place = self.fences.partition_point(|fence| fence <= hash).checked_sub(1)?;
         Some(u32::try_from(place).expect("a table has at most 2^32 chunks: its keys are 32 bits wide"))
+    }
+
+    /// Under what a chunk of it is cached.
+    fn cached(&self, place: u32) -> u128 {
+        u128::from(self.id) << 32 | u128::from(place)
     }
 
     /// Whether it has all that the other one has, which was merged into it.

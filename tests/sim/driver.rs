@@ -390,7 +390,7 @@ impl Run {
 
     pub fn table(&mut self) {
         let core = self.core();
-        if let Err(error) = core.table_keys() {
+        if let Err(error) = core.table_keys().and_then(|_| core.merge_keys()) {
             assert!(!self.is_sound(), "{error:?}");
         }
     }
