@@ -21,6 +21,7 @@ one() {
     full)       bench batch --accounts 10000 --reply full --duration 20 ;;
     mixed)      bench mixed --connections 16 --duration 15 ;;
     read)       bench read --connections 4 --accounts 1000000 --prefill 60000000 --duration 6 ;;
+    read16)     bench read --connections 16 --accounts 1000000 --prefill 60000000 --duration 6 ;;
     read64)     bench read --connections 64 --accounts 1000000 --prefill 60000000 --duration 6 ;;
     readcold)   bench read --connections 4 --accounts 1000000 --prefill 60000000 --duration 8 --drop-page-cache ;;
     recovery1m) bench recovery --accounts 1000000 --transfers 60000000 ;;

@@ -35,12 +35,14 @@ pub struct BatchProbe {
     pub unresolvable: HashMap<u32, RejectCode>,
 }
 
-/// Everything that is locked while a batch runs.
+/// Everything that is locked while a batch runs. Fields are dropped in their order: the sequencer first, which publishes
+/// the record's last seq. Whoever has the account locks then knows of all that was applied, and a checkpoint that did not
+/// would count a batch twice in the general ledger after a crash.
 struct Turn<'a> {
-    core: &'a Core,
-    locked: Locked<'a>,
-    keys: LockedKeys<'a>,
     sequencer: AppenderGuard<'a>,
+    keys: LockedKeys<'a>,
+    locked: Locked<'a>,
+    core: &'a Core,
     rules: Rules,
     probe: &'a BatchProbe,
     /// First seq of the record, once it has begun.

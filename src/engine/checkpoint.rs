@@ -225,6 +225,8 @@ impl Core {
     fn take_ground(&self, replayed: Option<Seq>, staged: &mut Staged) -> Ground {
         let directory = self.directory.lock();
         let mut locked = self.shards.lock_all();
+        // Behind the sequencer: whoever has let go of the accounts may still have to publish what it appended.
+        drop(self.journal.lock());
         let checkpoint_seq = replayed.unwrap_or_else(|| self.journal.appended_seq());
         for shard in locked.shards_mut() {
             staged.gl_days.extend(shard.gl.take_changed());

@@ -59,7 +59,7 @@ fn script(run: &mut Run) {
     run.write();
 }
 
-fn tiny_account() -> Ask {
+pub fn tiny_account() -> Ask {
     Ask::Open(NewAccount {
         currency: ("INR", 2),
         kind: 0,

@@ -14,6 +14,7 @@ mod journal;
 mod loans;
 mod meddler;
 mod model;
+mod published;
 mod reading;
 mod rot;
 mod seeds;
