@@ -103,10 +103,15 @@ impl Play {
     }
 
     /// A queue on the folder; the power goes during some openings, and comes back.
-    fn open(&mut self) -> Queue {
+    fn open_in_trouble(&mut self) -> Queue {
         if self.dice.chance(30) {
             self.disk.cut_power_in(self.dice.below(40));
         }
+        self.open()
+    }
+
+    /// A queue on the folder.
+    fn open(&mut self) -> Queue {
         loop {
             let begun = self.begun;
             let options = QueueOptions {
@@ -202,7 +207,7 @@ fn play(seed: u64) -> (u64, usize) {
         let count = play.dice.below(60);
         play.journal.bear(count);
         births += count;
-        let queue = play.open();
+        let queue = play.open_in_trouble();
         play.disk.cut_power_in(play.dice.below(CUT_WITHIN));
         play.ask(&queue, round);
         play.wait(&queue, births);
@@ -212,8 +217,8 @@ fn play(seed: u64) -> (u64, usize) {
         play.disk.crash();
     }
     let shown = play.done.len();
+    // The last time the power stays: a cut that the opening did not reach would meet the queue's own thread, sooner or later.
     let queue = play.open();
-    play.disk.set_fault(None);
     play.wait(&queue, births);
     assert!(play.disk.has_power());
     drop(queue);
