@@ -29,7 +29,7 @@ pub struct BatchProbe {
     pub probe: Probe,
     /// Hashes of the items' external ids, by index; empty when no item has one.
     pub external: Vec<Option<KeyHash>>,
-    /// Items whose external id is taken in a sealed segment.
+    /// Items whose external id is taken in a key table.
     pub taken: HashSet<u32>,
     /// Refusals that only the journal could tell: items that name no transfer, or no hold.
     pub unresolvable: HashMap<u32, RejectCode>,

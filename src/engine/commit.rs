@@ -60,9 +60,9 @@ pub struct Probe {
     pub generation: u64,
     /// The newest checkpoint when the store was asked.
     pub checkpoint: Seq,
-    /// The record of the idempotency key, if it lies in a sealed segment.
+    /// The record of the idempotency key, if it lies in a key table.
     pub replay: Option<Seq>,
-    /// The external id is taken in a sealed segment.
+    /// The external id is taken in a key table.
     pub external_taken: bool,
 }
 

@@ -43,7 +43,7 @@ pub struct OffDatePart {
 }
 
 impl Core {
-    /// The number of a key that lies in a sealed segment.
+    /// The number of a key that lies in a key table.
     ///
     /// # Errors
     /// [`ReadError`] when the store cannot be read: then nobody can tell whether the key is new.

@@ -8,7 +8,7 @@
 //!    newer than that: those must be met in the journal later on.
 //! 5. The same of loans: where the fold passes a row's newest event, the row must say what that gives; of days,
 //!    where it passes the seq that they are as of.
-//! 6. At the end of each sealed segment its key tables must have its keys and no others.
+//! 6. At the end of each range of entries its key tables must have its keys and no others.
 //! 7. At the end: Σ = 0 per currency, general ledger = accounts, control accounts = loans, every row was met.
 
 use std::collections::HashSet;

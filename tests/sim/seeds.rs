@@ -65,7 +65,7 @@ fn check_coverage(total: &Counters, seeds: u64) {
         ("crashes", total.crashes),
         ("crashes inside recovery", total.crashes_in_recovery),
         ("crashes inside a checkpoint", total.crashes_in_checkpoint),
-        ("keys found in sealed segments", total.keys_in_sealed),
+        ("keys found in tables", total.keys_in_sealed),
         ("store rebuilds", total.store_rebuilds),
         ("business days rolled", total.day_rolls),
         ("suspect clocks", total.clock_suspicions),

@@ -55,7 +55,7 @@ impl Good {
 /// The first seed whose books have everything that is to be damaged; found once.
 static SEED: OnceLock<u64> = OnceLock::new();
 
-/// Books with keys in sealed segments, every kind of fate, and open holds; closed in good order.
+/// Books with keys in tables, every kind of fate, and open holds; closed in good order.
 fn books() -> Run {
     books_of(*SEED.get_or_init(|| {
         let has_all = |seed: &u64| {
