@@ -108,6 +108,9 @@ pub const CHECKPOINT_ENTRIES: u64 = 3_000_000;
 /// Seconds between two checkpoints when fewer entries came.
 pub const CHECKPOINT_SECONDS: u64 = 30;
 
+/// Loans that a checkpoint writes in one transaction: some 2 MiB, which the disk takes in a few milliseconds.
+pub const LOANS_PER_COMMIT: usize = 8_000;
+
 /// How long a repeated key waits for the first request before it is told that that one still runs.
 pub const KEY_IN_FLIGHT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -310,6 +313,12 @@ pub const FEED_PAGE_ENTRIES: u64 = 20_000;
 
 /// Entries that one `GET /v1/events` looks at for its page, most of them of other topics.
 pub const EVENTS_ENTRIES_MAX: u64 = 100_000;
+
+/// Bytes that wait for a client of SSE to take them; nothing more is read for him meanwhile.
+pub const STREAM_OUTBOX_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes that a client of SSE may send behind his request, to which nobody listens: one who sends more is cut.
+pub const STREAM_UNASKED_BYTES_MAX: usize = 64 * 1024;
 
 /// A quiet stream says that it lives, and how far it has come.
 pub const STREAM_BEAT: std::time::Duration = std::time::Duration::from_secs(15);

@@ -117,6 +117,8 @@ pub struct EngineOptions {
     pub checkpoint_entries: u64,
     /// … or when so many seconds have passed and anything was.
     pub checkpoint_seconds: u64,
+    /// Loans that a checkpoint writes in one transaction.
+    pub loans_per_commit: usize,
     /// Threads that parse, resolve and decide batches.
     pub bulk_threads: usize,
     /// Single commands inside the engine at once, at most.
@@ -146,6 +148,7 @@ impl Default for EngineOptions {
             mark_every: crate::config::MARK_EVERY,
             checkpoint_entries: crate::config::CHECKPOINT_ENTRIES,
             checkpoint_seconds: crate::config::CHECKPOINT_SECONDS,
+            loans_per_commit: crate::config::LOANS_PER_COMMIT,
             bulk_threads: (cores / 2).max(1),
             interactive_max: crate::config::INTERACTIVE_MAX,
             failure_marker: None,
@@ -163,6 +166,7 @@ pub struct Core {
     store: Store,
     disk: Arc<dyn Disk>,
     store_cache_bytes: usize,
+    loans_per_commit: usize,
     /// The store refused something: it is opened again before it is next written.
     store_failed: AtomicBool,
     shards: Shards,
@@ -232,6 +236,7 @@ impl Core {
             store,
             disk: Arc::clone(disk),
             store_cache_bytes: options.store_cache_bytes,
+            loans_per_commit: options.loans_per_commit.max(1),
             store_failed: AtomicBool::new(false),
             shards: Shards::new(options.shards, options.mark_every),
             keys: Keys::new(options.key_shards),

@@ -74,6 +74,8 @@ pub struct Reply {
     pub upgrade: Option<&'static str>,
     /// What the connection becomes.
     pub switch: Option<Box<Switch>>,
+    /// What a connection of HTTP/1.1 becomes once the body rests.
+    pub goes_on_as: Option<Upgrade>,
 }
 
 /// A handshake that was accepted.
@@ -119,6 +121,7 @@ impl Reply {
             place: None,
             upgrade: None,
             switch: None,
+            goes_on_as: None,
         }
     }
 
@@ -150,7 +153,10 @@ impl Reply {
                 self.body = Payload::Whole(None);
             }
             // A stream that has ended, since its length is as unknown as before.
-            Payload::Parts(_) | Payload::Events(_) => self.body = Payload::Parts(tokio::sync::mpsc::channel(1).1),
+            Payload::Parts(_) | Payload::Events(_) => {
+                self.body = Payload::Parts(tokio::sync::mpsc::channel(1).1);
+                self.goes_on_as = None;
+            }
         }
     }
 
@@ -247,6 +253,9 @@ impl Reply {
         }
         if self.upgrade.is_some() || self.switch.is_some() {
             offer_or_switch(&mut response, self.upgrade, self.switch);
+        }
+        if let Some(upgrade) = self.goes_on_as {
+            response.extensions_mut().insert(upgrade);
         }
         timing.mark(Stage::Render);
         response

@@ -126,6 +126,8 @@ pub fn tiny_options(dice: &mut Dice, journal_id: u64) -> EngineOptions {
     options.journal.segment_bytes = 2_000 + dice.below(24_000);
     // A few keys to a segment in some runs; no dice, so that the runs of known seeds stay what they were.
     options.keys_per_table = 20 + options.journal.segment_bytes % 997;
+    // Likewise: mostly several transactions to a checkpoint of loans.
+    options.loans_per_commit = 1 + (options.journal.segment_bytes % 7) as usize;
     options.journal.pending_bytes_max = 1 << 20;
     options.journal.sealed_open_max = 1 + dice.below(3) as usize;
     options

@@ -50,6 +50,13 @@ pub struct Books {
     maintenance: Maintenance,
 }
 
+fn write_all(writer: &mut Writer, maintenance: &mut Maintenance) {
+    maintenance.step();
+    while let WriterStep::Committed { .. } = writer.step() {
+        maintenance.step();
+    }
+}
+
 impl Books {
     fn new(seed: u64) -> Books {
         let mut dice = Dice::new(seed);
@@ -81,10 +88,27 @@ impl Books {
     }
 
     fn write(&mut self) {
-        self.maintenance.step();
-        while let WriterStep::Committed { .. } = self.writer.step() {
-            self.maintenance.step();
-        }
+        write_all(&mut self.writer, &mut self.maintenance);
+    }
+
+    /// A checkpoint while a day ends beside it. Some are given up between two of their transactions, which leaves in the
+    /// store what a power cut there would.
+    fn checkpoint_beside(&mut self, dice: &mut Dice) {
+        let Books { core, writer, maintenance, .. } = self;
+        let mut waits = if dice.chance(50) { dice.below(5) } else { u64::MAX };
+        let done = core.checkpoint(&mut |seq| {
+            if seq == Seq::NONE {
+                if dice.chance(30) {
+                    let _ = core.end_days();
+                }
+                return true;
+            }
+            write_all(writer, maintenance);
+            waits = waits.saturating_sub(1);
+            waits > 0
+        });
+        assert!(done.is_ok() || waits == 0, "{done:?}");
+        self.write();
     }
 
     fn ask(&mut self, command: &Command) -> Reply {
@@ -449,7 +473,7 @@ fn play(seed: u64) -> [u8; 32] {
             8 => {
                 books.write();
                 if dice.chance(50) {
-                    books.core.checkpoint(&mut |_| true).unwrap();
+                    books.checkpoint_beside(&mut own_dice);
                 }
                 let before = books.core.state_hash();
                 let is_crash = dice.chance(50);

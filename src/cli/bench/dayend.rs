@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::load::{self, Group, Outcome, Pace, Setting, Source, Until};
 use super::machine::resident_bytes;
 use super::server::{DataFolder, ServerProcess};
@@ -110,13 +112,16 @@ impl Bench<'_> {
         ask(self.addr, request.as_bytes(), ANSWER_TIME).map_err(|source| BenchError::io("read", source))
     }
 
-    /// Closes the business day and waits until its end is done.
-    fn end_a_day(&self, keys: &mut Keys) -> Result<Duration, BenchError> {
+    /// Closes the business day and waits until its end is done. From the close on it is the next day for those who pay.
+    fn end_a_day(&self, keys: &mut Keys, today: &Mutex<String>) -> Result<Duration, BenchError> {
         let begun = Instant::now();
         let (status, body) = self.post(keys, "/v1/business_day/close", "{}")?;
         if status >= 300 {
             let code = json_text(&body, b"\"code\":\"").unwrap_or("no code").to_owned();
             return Err(BenchError::Server(format!("a day was not closed: {status} {code}")));
+        }
+        if let Some(date) = json_text(&body, b"\"date\":\"") {
+            date.clone_into(&mut today.lock());
         }
         loop {
             let (_, body) = self.get("/v1/business_day")?;
@@ -129,7 +134,8 @@ impl Bench<'_> {
 
     fn days_alone(&self, facts: &mut Facts) -> Result<(), BenchError> {
         let mut keys = self.keys("day");
-        let spans = (0..5).map(|_| self.end_a_day(&mut keys)).collect::<Result<Vec<_>, _>>()?;
+        let nobodys = Mutex::default();
+        let spans = (0..5).map(|_| self.end_a_day(&mut keys, &nobodys)).collect::<Result<Vec<_>, _>>()?;
         note_spans(facts, "a day's end, alone", &spans);
         Ok(())
     }
@@ -141,6 +147,7 @@ impl Bench<'_> {
         name: &'static str,
         source: &mut dyn Source,
         connections: usize,
+        today: &Mutex<String>,
     ) -> Result<(Vec<Duration>, Outcome), BenchError> {
         let is_over = AtomicBool::new(false);
         let group = Group { name, source, connections, pipeline: 1, pace: self.args.pace() };
@@ -148,7 +155,7 @@ impl Bench<'_> {
             let days = scope.spawn(|| {
                 let (mut keys, mut spans) = (self.keys(stream), Vec::new());
                 while !is_over.load(Ordering::Acquire) {
-                    spans.push(self.end_a_day(&mut keys)?);
+                    spans.push(self.end_a_day(&mut keys, today)?);
                 }
                 Ok(spans)
             });
@@ -164,7 +171,7 @@ impl Bench<'_> {
         let accounts = create_accounts(self.addr, 10_000, &mut self.keys("a"))?;
         let dice = Dice::new(self.args.seed, self.args.shape(), accounts);
         let mut source = Singles::new(dice, self.keys("s"));
-        let (spans, outcome) = self.days_beside("day-s", "transfers", &mut source, 16)?;
+        let (spans, outcome) = self.days_beside("day-s", "transfers", &mut source, 16, &Mutex::default())?;
         note_spans(facts, "a day's end beside transfers", &spans);
         note_load(facts, "transfers beside it", &outcome);
         Ok(())
@@ -172,10 +179,16 @@ impl Bench<'_> {
 
     fn days_beside_receipts(&self, facts: &mut Facts) -> Result<(), BenchError> {
         let keys = self.keys("r");
-        let today = self.business_date()?;
-        let mut source =
-            Receipts { loans: self.args.loans, next: 1, seed: self.args.seed, nonce: self.nonce, keys, today };
-        let (spans, outcome) = self.days_beside("day-r", "receipts", &mut source, 200)?;
+        let today = Arc::new(Mutex::new(self.business_date()?));
+        let mut source = Receipts {
+            loans: self.args.loans,
+            next: 1,
+            seed: self.args.seed,
+            nonce: self.nonce,
+            keys,
+            today: Arc::clone(&today),
+        };
+        let (spans, outcome) = self.days_beside("day-r", "receipts", &mut source, 200, &today)?;
         note_spans(facts, "a day's end beside receipts of 200 clients", &spans);
         note_load(facts, "receipts beside it", &outcome);
         Ok(())
@@ -237,14 +250,15 @@ fn note_load(facts: &mut Facts, name: &str, outcome: &Outcome) {
     }
 }
 
-/// One receipt a request, on one loan after the other.
+/// One receipt a request, on one loan after the other, with the business day's date: one that meets the end of its day is
+/// a day late, and no later.
 struct Receipts {
     loans: u32,
     next: u32,
     seed: u64,
     nonce: u64,
     keys: Keys,
-    today: String,
+    today: Arc<Mutex<String>>,
 }
 
 impl Source for Receipts {
@@ -252,9 +266,10 @@ impl Source for Receipts {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let loan = LONG_LOANS + 1 + (self.seed >> 33) as u32 % (self.loans - LONG_LOANS);
         let path = format!("/v1/loans/{}/repayments", format_id(IdKind::Loan, u64::from(loan)));
-        let (today, nonce, number) = (&self.today, self.nonce, self.next);
+        let (nonce, number) = (self.nonce, self.next);
         self.next += 1;
         write_post(out, &path, "", &mut self.keys, |out| {
+            let today = self.today.lock();
             let body = format!(
                 r#"{{"amount":"100.00","value_date":"{today}","mode":"upi","reference":"{nonce:x}-{number}"}}"#
             );

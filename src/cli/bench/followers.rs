@@ -24,6 +24,7 @@ use super::setup::create_accounts;
 use super::shape::Dice;
 use super::source::{Keys, Singles};
 use super::websocket::{self, frame_at};
+use super::wire::find;
 use super::{BenchArgs, BenchError, run_nonce};
 
 const READY_TIME: Duration = Duration::from_secs(60);
@@ -261,8 +262,4 @@ impl Reader {
         }
         Ok(())
     }
-}
-
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
 }

@@ -45,6 +45,10 @@ pub struct Activity {
     is_leaving: AtomicBool,
     is_http2: AtomicBool,
     is_closed_idle: AtomicBool,
+    /// The body of an answer has nothing to say yet …
+    is_body_resting: AtomicBool,
+    /// … and all that it said has left.
+    is_rest_flushed: AtomicBool,
     /// Rung when the peer has taken back too much.
     abuse: Notify,
     /// What the connection becomes after its answer. Guards what is set and taken once.
@@ -72,6 +76,26 @@ pub enum Finding {
 }
 
 impl Activity {
+    /// All that was written has left.
+    pub fn note_flushed(&self) {
+        if self.is_body_resting.load(Relaxed) {
+            self.is_rest_flushed.store(true, Relaxed);
+        }
+    }
+
+    /// Whether an answer's body rests, everything has left, and the connection is to become something else then.
+    pub fn is_handing_over(&self) -> bool {
+        self.is_rest_flushed.load(Relaxed) && self.is_body_resting.load(Relaxed) && self.upgrade.lock().is_some()
+    }
+
+    /// A body was asked for its next part. Asked again while it rests (hyper looks twice), nothing of it can have come
+    /// behind what had left.
+    fn note_body(&self, is_resting: bool) {
+        if self.is_body_resting.swap(is_resting, Relaxed) != is_resting {
+            self.is_rest_flushed.store(false, Relaxed);
+        }
+    }
+
     /// What the connection becomes now that its answer is written, if it becomes anything.
     pub fn take_upgrade(&self) -> Option<Upgrade> {
         self.upgrade.lock().take()
@@ -259,7 +283,7 @@ where
             *running.activity.upgrade.lock() = Some(upgrade);
         }
         let running = running.answered();
-        Poll::Ready(Ok(answer.map(|body| RunningBody { body, _running: running })))
+        Poll::Ready(Ok(answer.map(|body| RunningBody { body, running })))
     }
 }
 
@@ -269,7 +293,7 @@ pub struct RunningBody<B> {
     /// The body.
     pub body: B,
     /// Its request.
-    pub _running: Running,
+    pub running: Running,
 }
 
 impl<B: Body + Unpin> Body for RunningBody<B> {
@@ -280,7 +304,9 @@ impl<B: Body + Unpin> Body for RunningBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.running.activity.note_body(frame.is_pending());
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

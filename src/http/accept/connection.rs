@@ -15,9 +15,11 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::Request;
@@ -194,9 +196,14 @@ impl Connection {
             // After the server's leave nothing is parked: there is only one thing left to wait for.
             let next_look = leave_at.unwrap_or_else(|| Instant::now() + self.spans.park_after);
             let begun = activity.begun();
+            // Ends with the connection, or where it is handed over in the middle of an answer.
+            let ended = poll_fn(|context| match Pin::new(served.as_mut()).poll(context) {
+                Poll::Pending if activity.is_handing_over() => Poll::Ready(Ok(())),
+                polled => polled,
+            });
             tokio::select! {
                 biased;
-                ended = &mut served => {
+                ended = ended => {
                     let is_well = ended.is_ok();
                     note_end(ended);
                     if let Some(upgrade) = activity.take_upgrade().filter(|_| is_well) {

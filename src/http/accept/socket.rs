@@ -7,6 +7,7 @@
 //!    the peer's end for a short bounded time by a task of its own, then closed.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -68,6 +69,15 @@ impl Socket {
     pub fn agreed_on_http2(&self) -> Option<bool> {
         match &self.transport {
             Some(Transport::Tls(stream)) => Some(stream.get_ref().1.alpn_protocol() == Some(b"h2")),
+            _ => None,
+        }
+    }
+
+    /// A second handle of a plain socket, which does not block either; none where bytes go through TLS.
+    #[must_use]
+    pub fn second_handle(&self) -> Option<std::net::TcpStream> {
+        match &self.transport {
+            Some(Transport::Plain(stream)) => stream.as_fd().try_clone_to_owned().ok().map(Into::into),
             _ => None,
         }
     }
@@ -181,6 +191,8 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Whoever writes has nothing left.
+        self.activity.note_flushed();
         match &mut self.transport {
             Some(Transport::Plain(stream)) => Pin::new(stream).poll_flush(context),
             Some(Transport::Tls(stream)) => Pin::new(stream.as_mut()).poll_flush(context),

@@ -116,8 +116,10 @@ pub async fn stream(call: &mut Call<'_>) -> Outcome<Reply> {
     let after = begin(seen.or(asked), newest)?;
     let feed = call.edge.feed().ok_or_else(|| Problem::new(Code::Recovering, "The books are not open yet."))?;
     let follower = Follower::join(feed, call.caller.clone(), topic, after, Framing::Sse)?;
-    let body = Payload::Events(Box::new(EventBody::of(follower)));
-    let mut reply = Reply::of(StatusCode::OK, EVENT_STREAM, body);
+    let body = EventBody::of(follower);
+    let goes_on_as = (call.head.version == Version::HTTP_11).then(|| body.goes_on_as());
+    let mut reply = Reply::of(StatusCode::OK, EVENT_STREAM, Payload::Events(Box::new(body)));
+    reply.goes_on_as = goes_on_as;
     reply.as_of = Some(after);
     Ok(reply)
 }

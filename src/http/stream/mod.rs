@@ -3,7 +3,9 @@
 //!
 //! - [`feed`]: one thread renders each event once, into a ring that all followers share;
 //! - [`follower`]: a place in the journal that moves on through the ring, or, behind it, through the journal;
+//! - [`lane`]: how a follower who has everything hears of what comes;
 //! - [`sse`]: a follower as the body of an answer;
+//! - [`pipe`]: a socket, and what waits to be sent on it;
 //! - `commands`: transfers from a queue (cargo feature `bridges`);
 //! - [`websocket`]: a connection that carries commands and followed events.
 //!
@@ -14,6 +16,8 @@
 pub mod commands;
 pub mod feed;
 pub mod follower;
+pub mod lane;
 pub mod lent;
+pub mod pipe;
 pub mod sse;
 pub mod websocket;

@@ -8,7 +8,6 @@
 //! durable → events → send. Whatever is full stops what fills it: a client that does not read is not read from.
 
 pub mod message;
-pub mod pipe;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -49,15 +48,14 @@ use super::super::resources::transfer_named;
 use super::super::router::{Found, Route, find};
 use super::super::timing::{Stage, Timing};
 use super::feed::Framing;
-use super::follower::{Follower, Next};
+use super::follower::{Follower, Next, Reading};
+use super::pipe::Pipe;
 
 use message::{Asked, ClientId, Post, Subscribe};
-use pipe::Pipe;
 
 /// The transfer's way in, whose rights, keys and budget a command has.
 const TRANSFERS: &str = "/v1/transfers";
 
-type Step = Pin<Box<dyn Future<Output = (Follower, Next)> + Send>>;
 type Left = Pin<Box<dyn Future<Output = (Sent, Outcome<Answer>)> + Send>>;
 type Wish = Pin<Box<dyn Future<Output = (ClientId, Outcome<Follower>)> + Send>>;
 
@@ -98,7 +96,9 @@ pub struct Session {
     awaited: Seq,
     left: Option<Left>,
     wish: Option<Wish>,
-    step: Option<Step>,
+    /// Who follows for this session, while he does not read from the journal.
+    follower: Option<Follower>,
+    reading: Option<Reading>,
     leaving: Pin<Box<dyn Future<Output = ()> + Send>>,
     beat: Pin<Box<Sleep>>,
     /// The client has said something since the last beat.
@@ -157,7 +157,8 @@ impl Session {
             awaited: Seq::NONE,
             left: None,
             wish: None,
-            step: None,
+            follower: None,
+            reading: None,
             leaving: Box::pin(async move {
                 // A sender that is gone has no server any more.
                 let _ = leaving.wait_for(|leaves| *leaves).await;
@@ -191,6 +192,7 @@ impl Session {
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Turn {
+        self.take_back();
         let mut has_moved = false;
         if !self.is_ending && self.leaving.as_mut().poll(context).is_ready() {
             self.end(CloseCode::Away, "the server leaves; come back");
@@ -216,7 +218,7 @@ impl Session {
         if self.beat.as_mut().poll(context).is_ready() {
             return self.pulse();
         }
-        Turn::Wait
+        if self.rests(context) { Turn::Wait } else { Turn::More }
     }
 
     /// Asks a silent client whether it lives; one that was asked and is silent still is gone.
@@ -240,7 +242,7 @@ impl Session {
 
     fn end(&mut self, code: CloseCode, reason: &'static str) {
         self.is_ending = true;
-        self.step = None;
+        self.stop_following();
         self.wish = None;
         let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
         // What is answered still goes before it only if it waits already: the rest is settled by its key.
@@ -307,7 +309,7 @@ impl Session {
             Ok(Asked::Post(post)) => self.post(id, &post, timing),
             Ok(Asked::Subscribe(wish)) => self.subscribe(id, wish),
             Ok(Asked::Unsubscribe) => {
-                self.step = None;
+                self.stop_following();
                 self.wish = None;
                 let seen = self.engine.core().journal().durable_seq();
                 self.say(|out| message::told(out, "unsubscribed", &id, seen, None));
@@ -501,7 +503,7 @@ impl Session {
         let Some(feed) = self.edge.feed().cloned() else { return };
         let (engine, caller) = (Arc::clone(&self.engine), self.caller.clone());
         // One follows at a time: a second wish takes the place of the first.
-        self.step = None;
+        self.stop_following();
         self.wish = Some(Box::pin(async move {
             let followed = async {
                 let Subscribe { types, account, loan, after } = wish;
@@ -525,33 +527,54 @@ impl Session {
                 Ok(follower) => {
                     let after = follower.at();
                     self.say(|out| message::told(out, "subscribed", &id, after, None));
-                    self.step = Some(Box::pin(next_of(follower)));
+                    let handle = self.protocol.get_ref().second_handle();
+                    self.follower = Some(follower.on(handle));
                 }
                 Err(problem) => self.refuse(&id, &problem, self.edge.next_request()),
             }
         }
-        while self.protocol.get_ref().waiting() < WEBSOCKET_OUTBOX_BYTES_MAX {
-            let Some(step) = &mut self.step else { break };
-            let Poll::Ready((follower, next)) = step.as_mut().poll(context) else { break };
-            has_moved = true;
+        while !self.is_ending && self.protocol.get_ref().waiting() < WEBSOCKET_OUTBOX_BYTES_MAX {
+            let next = match (&mut self.reading, &mut self.follower) {
+                (Some(reading), _) => match reading.as_mut().poll(context) {
+                    Poll::Pending => break,
+                    Poll::Ready((follower, next)) => {
+                        (self.reading, self.follower) = (None, Some(follower));
+                        next
+                    }
+                },
+                (None, Some(follower)) => follower.look(),
+                (None, None) => break,
+            };
             match next {
                 Next::Events(frames) => self.protocol.get_mut().push(&frames),
                 Next::Lagged(from, to) => {
                     self.say(|out| message::told(out, "lagged", &ClientId::none(), from, Some(to)));
                 }
-                Next::Over => {
-                    self.step = None;
-                    self.end(CloseCode::Away, "nothing follows here; come back");
-                    break;
-                }
+                Next::Over => self.end(CloseCode::Away, "nothing follows here; come back"),
+                Next::Newest => break,
+                Next::Behind => self.reading = self.follower.take().map(Follower::read_on),
             }
-            self.step = Some(Box::pin(next_of(follower)));
+            has_moved = true;
         }
         has_moved
     }
-}
 
-async fn next_of(mut follower: Follower) -> (Follower, Next) {
-    let next = follower.next().await;
-    (follower, next)
+    /// From here on the session writes itself: what the feed could not send goes first.
+    fn take_back(&mut self) {
+        if let Some(follower) = &mut self.follower {
+            let rested = follower.take_back();
+            self.protocol.get_mut().push(&rested.rest);
+        }
+    }
+
+    /// Whether whoever follows for this session rests: the feed writes to him, if nothing waits to be sent before.
+    fn rests(&mut self, context: &Context<'_>) -> bool {
+        let is_empty = self.protocol.get_ref().waiting() == 0;
+        self.follower.as_mut().is_none_or(|follower| follower.rest(context, is_empty).is_pending())
+    }
+
+    fn stop_following(&mut self) {
+        self.follower = None;
+        self.reading = None;
+    }
 }

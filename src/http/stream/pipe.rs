@@ -1,4 +1,4 @@
-//! Between the protocol's library, which reads and writes as a blocking program does, and the socket.
+//! Between who reads and writes as a blocking program does, as the library of WebSockets does, and the socket.
 //!
 //! Reads go to the socket and say `WouldBlock` where it has nothing; writes gather in [`Pipe::outbox`], which the
 //! session sends. Frames of our own, the same for all who follow, go into the outbox between the library's.
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::super::accept::socket::Socket;
+use super::super::accept::socket::Socket;
 
 /// The socket, and what waits to be sent.
 #[derive(Debug)]
@@ -33,6 +33,12 @@ impl Pipe {
         if !self.waker.will_wake(context.waker()) {
             self.waker.clone_from(context.waker());
         }
+    }
+
+    /// See [`Socket::second_handle`].
+    #[must_use]
+    pub fn second_handle(&self) -> Option<std::net::TcpStream> {
+        self.socket.second_handle()
     }
 
     /// Bytes that wait to be sent.
