@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::domain::ids::Moment;
+use crate::domain::ids::{Moment, Seq};
 use crate::domain::transfer::Resolution;
 use crate::journal::{Maintenance, Writer};
 
@@ -118,7 +118,8 @@ fn run_day_end(core: &Core, stopped: &Receiver<()>, give_way: Option<fn()>) {
                 Step::Idle => break TICK,
                 Step::Stuck => break STORE_RETRY,
                 Step::More if core.is_closing.load(Ordering::Acquire) => break TICK,
-                Step::More => {}
+                // A thread that has a time slice keeps it, whoever wakes up, and one who posts wakes up four threads in turn.
+                Step::More => std::thread::yield_now(),
             }
         };
         if let Some(first) = ending {
@@ -165,7 +166,15 @@ impl Core {
     /// Writes one checkpoint, waiting for the watermark; logs what went wrong.
     pub fn checkpoint_now(&self) -> bool {
         let started = Instant::now();
-        match self.checkpoint(&mut |seq| self.watermark.wait_blocking(seq)) {
+        let mut wait = |seq: Seq| {
+            if seq == Seq::NONE {
+                // As in `run_day_end`.
+                std::thread::yield_now();
+                return true;
+            }
+            self.watermark.wait_blocking(seq)
+        };
+        match self.checkpoint(&mut wait) {
             Ok(report) => {
                 self.checkpoints.fetch_add(1, Ordering::Relaxed);
                 let ms = started.elapsed().as_millis() as u64;
