@@ -170,8 +170,10 @@ pub struct Record {
 #[derive(Debug)]
 pub struct History {
     journal: Arc<Journal>,
-    /// Verified blocks by first seq.
+    /// Verified blocks that were read, by first seq.
     blocks: Cache<u64, Arc<Block>>,
+    /// Likewise, of those that were written and not read yet.
+    newest: Cache<u64, Arc<Block>>,
     /// Texts of accounts by the seq of the entry that holds them.
     texts: Cache<u64, Arc<AccountCold>>,
     /// Where pages of statements ended: the totals recorded before an entry of an account. They never change.
@@ -185,17 +187,31 @@ pub struct History {
 /// Rough bytes of a cached text beside its strings: the entry, the Arc, moka's own node.
 const TEXT_OVERHEAD_BYTES: usize = 200;
 
+/// One part in so many of the memory for blocks is for those that were written and not read yet.
+const NEWEST_SHARE: u64 = 8;
+
+fn weigh_block(_: &u64, block: &Arc<Block>) -> u32 {
+    u32::try_from(block.bytes().len() + 128).unwrap_or(u32::MAX)
+}
+
 impl History {
     /// Caches of so many bytes each. LRU, as the owner's card says: the newest blocks are the ones read.
     #[must_use]
     pub fn new(journal: Arc<Journal>, block_bytes: u64, text_bytes: u64) -> History {
         let (block_counter, text_counter) = (Counter::default(), Counter::default());
+        let newest_bytes = block_bytes / NEWEST_SHARE;
         let blocks = Cache::builder()
-            .max_capacity(block_bytes)
+            .max_capacity(block_bytes - newest_bytes)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(Duration::from_secs(BLOCK_CACHE_IDLE_S))
             .eviction_listener(block_counter.listener())
-            .weigher(|_, block: &Arc<Block>| u32::try_from(block.bytes().len() + 128).unwrap_or(u32::MAX))
+            .weigher(weigh_block)
+            .build();
+        let newest = Cache::builder()
+            .max_capacity(newest_bytes)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(Duration::from_secs(BLOCK_CACHE_IDLE_S))
+            .weigher(weigh_block)
             .build();
         let texts = Cache::builder()
             .max_capacity(text_bytes)
@@ -213,7 +229,7 @@ impl History {
             .max_capacity(crate::config::STATEMENT_PLACES_MAX)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        History { journal, blocks, texts, places, block_counter, text_counter }
+        History { journal, blocks, newest, texts, places, block_counter, text_counter }
     }
 
     /// What was recorded before an entry of an account, if a page of its statement ended there lately.
@@ -246,13 +262,21 @@ impl History {
                 capacity_bytes: cache.policy().max_capacity().unwrap_or_default(),
             }
         }
-        [state("blocks", &self.blocks, &self.block_counter), state("texts", &self.texts, &self.text_counter)]
+        let mut blocks = state("blocks", &self.blocks, &self.block_counter);
+        blocks.entries += self.newest.entry_count();
+        blocks.weight_bytes += self.newest.weighted_size();
+        blocks.capacity_bytes += self.newest.policy().max_capacity().unwrap_or_default();
+        [blocks, state("texts", &self.texts, &self.text_counter)]
     }
 
     /// Keys of what is cached: first seqs of blocks, seqs of texts.
     #[must_use]
     pub fn cached(&self) -> (Vec<u64>, Vec<u64>) {
-        (self.blocks.iter().map(|(first, _)| *first).collect(), self.texts.iter().map(|(seq, _)| *seq).collect())
+        let newest = self.newest.iter().map(|(first, _)| *first).filter(|first| !self.blocks.contains_key(first));
+        (
+            self.blocks.iter().map(|(first, _)| *first).chain(newest).collect(),
+            self.texts.iter().map(|(seq, _)| *seq).collect(),
+        )
     }
 
     /// Whether the cache of blocks has no room for what is only a guess: nine tenths are in use.
@@ -265,12 +289,12 @@ impl History {
 
     /// Reads a block ahead, if it is one and is not there; whether it did.
     pub fn warm_block(&self, first: Seq) -> bool {
-        if first == Seq::NONE || first > self.journal.durable_seq() || self.blocks.contains_key(&first.0) {
+        if first == Seq::NONE || first > self.journal.durable_seq() || self.cached_block(first).is_some() {
             return false;
         }
         let is_block = matches!(self.journal.locate(first), Ok(Some(place)) if place == first);
         let block = if is_block { self.journal.load(first).ok() } else { None };
-        block.inspect(|block| self.remember(block)).is_some()
+        block.inspect(|block| self.blocks.insert(first.0, Arc::clone(block))).is_some()
     }
 
     /// Reads texts ahead, if their block is in memory; whether it did.
@@ -279,7 +303,7 @@ impl History {
             return false;
         }
         let block = match self.journal.locate(cold_seq) {
-            Ok(Some(first)) => self.blocks.get(&first.0),
+            Ok(Some(first)) => self.cached_block(first),
             _ => None,
         };
         let entry = block.and_then(|block| block.entry(cold_seq).map(|(_, entry)| entry));
@@ -292,9 +316,20 @@ impl History {
         true
     }
 
-    /// The writer's newest blocks: most reads are of what was just written.
+    /// The writer's newest blocks: most reads are of what was just written. In a cache of their own, so that a flood of
+    /// transfers that nobody reads neither fills the memory nor drives out what is read.
     pub fn remember(&self, block: &Arc<Block>) {
-        self.blocks.insert(block.first_seq().0, Arc::clone(block));
+        self.newest.insert(block.first_seq().0, Arc::clone(block));
+    }
+
+    /// A block that is in memory. One of the newest that is read stays as long as others that are.
+    fn cached_block(&self, first: Seq) -> Option<Arc<Block>> {
+        if let Some(block) = self.blocks.get(&first.0) {
+            return Some(block);
+        }
+        let block = self.newest.get(&first.0)?;
+        self.blocks.insert(first.0, Arc::clone(&block));
+        Some(block)
     }
 
     /// The block that holds a durable seq; `None` when there is no such entry.
@@ -311,7 +346,7 @@ impl History {
             Reach::Disk | Reach::Far => self.journal.locate(seq).map_err(unreadable)?,
         };
         let Some(first) = first else { return Ok(None) };
-        let cached = self.blocks.get(&first.0);
+        let cached = self.cached_block(first);
         if cached.is_none() && reach == Reach::Memory {
             // Asked for again by whoever may wait for the disk, and counted then.
             return Err(ReadError::NotCached);
@@ -321,7 +356,7 @@ impl History {
             return Ok(cached);
         }
         let block = self.journal.load(first).map_err(unreadable)?;
-        self.remember(&block);
+        self.blocks.insert(first.0, Arc::clone(&block));
         Ok(Some(block))
     }
 

@@ -340,3 +340,74 @@ fn whoever_follows_through_kill_9_loses_and_doubles_nothing() {
     }
     assert!(expected > 250);
 }
+
+/// A body in chunks, taken apart strictly (RFC 9112, 7.1): its text so far, and whether it has ended.
+fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+    let mut text = Vec::new();
+    loop {
+        let Some(line) = bytes.windows(2).position(|two| two == b"\r\n") else { return (text, false) };
+        let size = std::str::from_utf8(&bytes[..line]).expect("a size");
+        let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("{size:?} is no size of a chunk"));
+        let rest = &bytes[line + 2..];
+        if rest.len() < size + 2 {
+            return (text, false);
+        }
+        text.extend_from_slice(&rest[..size]);
+        assert_eq!(&rest[size..size + 2], b"\r\n", "a chunk ends with its line");
+        bytes = &rest[size + 2..];
+        if size == 0 {
+            assert!(bytes.is_empty(), "nothing comes behind the last chunk");
+            return (text, true);
+        }
+    }
+}
+
+#[test]
+fn a_stream_on_a_socket_is_one_body_whoever_writes_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::start(&Place::in_folder(folder.path(), &[])).expect("it starts");
+    let token = std::fs::read_to_string(folder.path().join("data").join("admin.key")).expect("a key");
+    let token = token.trim();
+    let request = format!("GET /v1/events/stream?after=0 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+    let open = || {
+        let mut stream = TcpStream::connect(process.address).expect("it serves");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        stream.write_all(request.as_bytes()).expect("it takes the request");
+        stream
+    };
+    // One who has read what there is and rests, and one who reads nothing until all is said.
+    let (mut reader, mut sleeper) = (open(), open());
+    let mut said = Vec::new();
+    let mut buffer = vec![0; 1 << 16];
+    while !said.windows(9).any(|nine| nine == b"id: 2\neve") {
+        let count = reader.read(&mut buffer).expect("it answers");
+        said.extend_from_slice(&buffer[..count]);
+    }
+    let account = r#"{"currency":"INR","type":"asset"}"#;
+    let body = format!(r#"{{"accounts":[{}]}}"#, vec![account; 8_000].join(","));
+    for place in 0..4 {
+        let mut stream = TcpStream::connect(process.address).expect("it serves");
+        let head = format!(
+            "POST /v1/accounts/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+             content-type: application/json\r\nidempotency-key: b{place}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("it takes the head");
+        stream.write_all(body.as_bytes()).expect("it takes the body");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it answers");
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..200]));
+    }
+    let leave = std::process::Command::new("kill").args(["-TERM", &process.pid().to_string()]).status();
+    assert!(leave.expect("a signal can be sent").success());
+    for (stream, mut said) in [(&mut reader, said), (&mut sleeper, Vec::new())] {
+        stream.read_to_end(&mut said).expect("it ends well");
+        let head = said.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let (text, is_over) = unchunk(&said[head..]);
+        assert!(is_over, "the server left, and the body has its end");
+        let text = String::from_utf8(text).expect("text");
+        let seen: Vec<Seen> = text.split("\n\n").filter_map(read_block).filter(|seen| seen.event != "lagged").collect();
+        assert!(seen.iter().zip(1..).all(|(seen, seq)| seen.id == seq), "nothing is lost and nothing comes twice");
+        assert!(seen.len() > 100, "{} events", seen.len());
+    }
+}
