@@ -185,7 +185,7 @@ impl Core {
         for (day, lines) in &ground.gl_days {
             transaction.gl_day(*day, lines)?;
         }
-        if !wait(self.journal.appended_seq()) {
+        if !wait(self.copied_through()) {
             return Err(CheckpointError::Journal);
         }
         let (chain_seq, chain_hash) = self.journal.chain_head();
@@ -215,7 +215,7 @@ impl Core {
             let _ = wait(Seq::NONE);
             let (rows, last) = self.loans.unstored_after(after, look_at);
             if !rows.is_empty() && written.len() >= self.loans_per_commit {
-                if !wait(self.journal.appended_seq()) {
+                if !wait(self.copied_through()) {
                     return Err(CheckpointError::Journal);
                 }
                 transaction.commit()?;
@@ -234,6 +234,13 @@ impl Core {
             }
             after = last;
         }
+    }
+
+    /// At least the greatest seq of what was copied. Behind the sequencer: a loan changes before the seq of what changed
+    /// it is published.
+    fn copied_through(&self) -> Seq {
+        drop(self.journal.lock());
+        self.journal.appended_seq()
     }
 
     /// Step 1.

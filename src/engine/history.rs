@@ -329,6 +329,7 @@ impl History {
         }
         let block = self.newest.get(&first.0)?;
         self.blocks.insert(first.0, Arc::clone(&block));
+        self.newest.invalidate(&first.0);
         Some(block)
     }
 

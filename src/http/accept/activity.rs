@@ -279,9 +279,8 @@ where
         if running.is_leaving() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(upgrade) = answer.extensions_mut().remove::<Upgrade>() {
-            *running.activity.upgrade.lock() = Some(upgrade);
-        }
+        // Also none: what an earlier answer on the connection could have become is over.
+        *running.activity.upgrade.lock() = answer.extensions_mut().remove::<Upgrade>();
         let running = running.answered();
         Poll::Ready(Ok(answer.map(|body| RunningBody { body, running })))
     }

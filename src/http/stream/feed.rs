@@ -414,7 +414,11 @@ impl Feed {
             let mut shares = told.chunks(told.len().div_ceil(hands).max(1));
             let own = shares.next().unwrap_or_default();
             for share in shares {
-                scope.spawn(|| tell(core, &chunk, share));
+                let spawned = thread::Builder::new().spawn_scoped(scope, || tell(core, &chunk, share));
+                if spawned.is_err() {
+                    // No thread can be had: it takes longer, and nobody is left out.
+                    tell(core, &chunk, share);
+                }
             }
             tell(core, &chunk, own);
         });
@@ -439,8 +443,21 @@ fn tell(core: &Core, chunk: &Chunk, told: &[Arc<Listener>]) {
     }
 }
 
+/// Ends all streams when it is dropped.
+struct Closes<'a>(&'a Weak<Feed>);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        if let Some(feed) = self.0.upgrade() {
+            feed.close();
+        }
+    }
+}
+
 /// The thread. It holds the feed only while it works, so that one that is dropped ends it.
 fn fill(feed: &Weak<Feed>) {
+    // Whatever ends it, a panic too: nobody waits for what does not come any more.
+    let _closes = Closes(feed);
     let mut told = Vec::new();
     while let Some(feed) = feed.upgrade() {
         if !feed.wait_for_followers() {

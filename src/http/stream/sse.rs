@@ -263,7 +263,10 @@ impl Stream {
         match self.pipe.send() {
             Ok(sent) => {
                 has_moved |= sent;
-                self.is_stuck &= !sent;
+                if sent {
+                    self.is_stuck = false;
+                    self.beat.was_said(Instant::now());
+                }
             }
             Err(_) => return Turn::Over,
         }
@@ -276,7 +279,12 @@ impl Stream {
         if self.beat.is_due(context) {
             return self.pulse();
         }
-        let is_empty = self.pipe.waiting() == 0;
+        let waiting = self.pipe.waiting();
+        if self.is_ending || waiting >= STREAM_OUTBOX_BYTES_MAX {
+            // The socket calls back, or the beat: there is more for him than may wait, and to look for it is in vain.
+            return Turn::Wait;
+        }
+        let is_empty = waiting == 0;
         let follower = self.follows.follower.as_mut();
         let rests = follower.is_none_or(|follower| follower.rest(context, is_empty).is_pending());
         if rests { Turn::Wait } else { Turn::More }
@@ -288,12 +296,13 @@ impl Stream {
             if std::mem::replace(&mut self.is_stuck, true) {
                 return Turn::Over;
             }
-            return Turn::Wait;
+            // Looks at the timer again, which is set anew.
+            return Turn::More;
         }
+        self.pipe.rest();
         if let Some(follower) = &self.follows.follower {
             self.say(&quiet(follower.at().0));
         }
-        self.pipe.rest();
         Turn::More
     }
 
@@ -335,7 +344,6 @@ impl Stream {
                     } else {
                         self.say(&events);
                     }
-                    self.beat.was_said(Instant::now());
                 }
                 Some(Next::Lagged(from, to)) => self.say(&lagged(from.0, to.0)),
                 Some(Next::Behind) => self.follows.read_on(),

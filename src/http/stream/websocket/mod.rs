@@ -277,6 +277,8 @@ impl Session {
                 // Closed by the client, answered by the library; or the connection broke.
                 Err(_) => {
                     self.is_ending = true;
+                    self.stop_following();
+                    self.wish = None;
                     return if self.queue.is_empty() && self.protocol.get_ref().waiting() == 0 {
                         Err(())
                     } else {
@@ -569,7 +571,12 @@ impl Session {
 
     /// Whether whoever follows for this session rests: the feed writes to him, if nothing waits to be sent before.
     fn rests(&mut self, context: &Context<'_>) -> bool {
-        let is_empty = self.protocol.get_ref().waiting() == 0;
+        let waiting = self.protocol.get_ref().waiting();
+        if self.is_ending || waiting >= WEBSOCKET_OUTBOX_BYTES_MAX {
+            // The socket calls back, or the beat: to look for more is in vain until then.
+            return true;
+        }
+        let is_empty = waiting == 0;
         self.follower.as_mut().is_none_or(|follower| follower.rest(context, is_empty).is_pending())
     }
 
