@@ -190,7 +190,7 @@ const TEXT_OVERHEAD_BYTES: usize = 200;
 /// One part in so many of the memory for blocks is for those that were written and not read yet.
 const NEWEST_SHARE: u64 = 8;
 
-fn weigh_block(_: &u64, block: &Arc<Block>) -> u32 {
+fn weight_of(block: &Block) -> u32 {
     u32::try_from(block.bytes().len() + 128).unwrap_or(u32::MAX)
 }
 
@@ -205,13 +205,13 @@ impl History {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(Duration::from_secs(BLOCK_CACHE_IDLE_S))
             .eviction_listener(block_counter.listener())
-            .weigher(weigh_block)
+            .weigher(|_, block: &Arc<Block>| weight_of(block))
             .build();
         let newest = Cache::builder()
             .max_capacity(newest_bytes)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(Duration::from_secs(BLOCK_CACHE_IDLE_S))
-            .weigher(weigh_block)
+            .weigher(|_, block: &Arc<Block>| weight_of(block))
             .build();
         let texts = Cache::builder()
             .max_capacity(text_bytes)
