@@ -49,7 +49,7 @@ pub const BLOCK_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 pub const TEXT_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Bytes of redb's page cache for the store; the kernel's page cache stands behind it.
-pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
+pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Shards of the keys in memory, whatever the cores. A map that grows moves all its rows under its lock, half a microsecond
 /// each: of two maps for millions that was 0.4 s in which every posting waited; of 64 small ones it is 14 ms, for few.

@@ -381,6 +381,7 @@ fn a_stream_on_a_socket_is_one_body_whoever_writes_it() {
     let mut buffer = vec![0; 1 << 16];
     while !said.windows(9).any(|nine| nine == b"id: 2\neve") {
         let count = reader.read(&mut buffer).expect("it answers");
+        assert!(count > 0, "it ended");
         said.extend_from_slice(&buffer[..count]);
     }
     let account = r#"{"currency":"INR","type":"asset"}"#;
