@@ -12,6 +12,33 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::accept::socket::Socket;
 
+/// What a turn of whoever serves a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// More can be done at once.
+    More,
+    /// Nothing until somebody calls.
+    Wait,
+    /// The connection is over.
+    Over,
+}
+
+/// Turns at one poll: a client that always has more does not keep the thread.
+const TURNS_MAX: usize = 4;
+
+/// One poll: turns until there is nothing to do, or others have to have theirs. Ready when the connection is over.
+pub fn turns(context: &mut Context<'_>, mut turn: impl FnMut(&mut Context<'_>) -> Turn) -> Poll<()> {
+    for _ in 0..TURNS_MAX {
+        match turn(context) {
+            Turn::More => {}
+            Turn::Wait => return Poll::Pending,
+            Turn::Over => return Poll::Ready(()),
+        }
+    }
+    context.waker().wake_by_ref();
+    Poll::Pending
+}
+
 /// The socket, and what waits to be sent.
 #[derive(Debug)]
 pub struct Pipe {

@@ -25,7 +25,7 @@ use super::super::accept::upgrade::{Leaving, Upgrade};
 use super::super::render::write_number;
 use super::feed::write_chunk;
 use super::follower::{Follower, Next, Reading};
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Turn, turns};
 
 /// How long a client waits before it comes back, milliseconds: one of many does not come with all others at once.
 const RETRY: &str = "retry: 1000\n\n";
@@ -185,16 +185,6 @@ struct Stream {
     is_ending: bool,
 }
 
-/// What a turn came to.
-enum Turn {
-    /// More can be done at once.
-    More,
-    /// Nothing until somebody calls.
-    Wait,
-    /// The connection is over.
-    Over,
-}
-
 impl Stream {
     fn new(follows: Follows, socket: Socket, mut leaving: Leaving) -> Stream {
         let mut stream = Stream {
@@ -233,16 +223,7 @@ impl Stream {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.pipe.watch(context);
-        // Bounded: a client that takes everything at once does not keep the thread.
-        for _ in 0..4 {
-            match self.turn(context) {
-                Turn::More => {}
-                Turn::Wait => return Poll::Pending,
-                Turn::Over => return Poll::Ready(()),
-            }
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
+        turns(context, |context| self.turn(context))
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Turn {

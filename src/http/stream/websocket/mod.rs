@@ -49,7 +49,7 @@ use super::super::router::{Found, Route, find};
 use super::super::timing::{Stage, Timing};
 use super::feed::Framing;
 use super::follower::{Follower, Next, Reading};
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Turn, turns};
 
 use message::{Asked, ClientId, Post, Subscribe};
 
@@ -114,16 +114,6 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// What a poll came to.
-enum Turn {
-    /// More can be done at once.
-    More,
-    /// Nothing until somebody calls.
-    Wait,
-    /// The connection is over.
-    Over,
-}
-
 impl Session {
     /// A session on a socket that has just been upgraded.
     #[must_use]
@@ -179,16 +169,7 @@ impl Session {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.protocol.get_mut().watch(context);
-        // Bounded: a client that always has more does not keep the thread.
-        for _ in 0..4 {
-            match self.turn(context) {
-                Turn::More => {}
-                Turn::Wait => return Poll::Pending,
-                Turn::Over => return Poll::Ready(()),
-            }
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
+        turns(context, |context| self.turn(context))
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Turn {
