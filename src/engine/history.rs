@@ -190,29 +190,21 @@ const TEXT_OVERHEAD_BYTES: usize = 200;
 /// One part in so many of the memory for blocks is for those that were written and not read yet.
 const NEWEST_SHARE: u64 = 8;
 
-fn weight_of(block: &Block) -> u32 {
-    u32::try_from(block.bytes().len() + 128).unwrap_or(u32::MAX)
-}
-
 impl History {
     /// Caches of so many bytes each. LRU, as the owner's card says: the newest blocks are the ones read.
     #[must_use]
     pub fn new(journal: Arc<Journal>, block_bytes: u64, text_bytes: u64) -> History {
         let (block_counter, text_counter) = (Counter::default(), Counter::default());
         let newest_bytes = block_bytes / NEWEST_SHARE;
-        let blocks = Cache::builder()
-            .max_capacity(block_bytes - newest_bytes)
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(Duration::from_secs(BLOCK_CACHE_IDLE_S))
-            .eviction_listener(block_counter.listener())
-            .weigher(|_, block: &Arc<Block>| weight_of(block))
-            .build();
-        let newest = Cache::builder()
-            .max_capacity(newest_bytes)
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(Duration::from_secs(BLOCK_CACHE_IDLE_S))
-            .weigher(|_, block: &Arc<Block>| weight_of(block))
-            .build();
+        let cache_of = |bytes| {
+            Cache::builder()
+                .max_capacity(bytes)
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_idle(Duration::from_secs(BLOCK_CACHE_IDLE_S))
+                .weigher(|_, block: &Arc<Block>| u32::try_from(block.bytes().len() + 128).unwrap_or(u32::MAX))
+        };
+        let blocks = cache_of(block_bytes - newest_bytes).eviction_listener(block_counter.listener()).build();
+        let newest = cache_of(newest_bytes).build();
         let texts = Cache::builder()
             .max_capacity(text_bytes)
             .eviction_policy(EvictionPolicy::lru())
@@ -317,7 +309,8 @@ impl History {
     }
 
     /// The writer's newest blocks: most reads are of what was just written. In a cache of their own, so that a flood of
-    /// transfers that nobody reads neither fills the memory nor drives out what is read.
+    /// transfers that nobody reads neither fills the memory nor drives out what is read. (Where somebody follows the
+    /// books, all are read.)
     pub fn remember(&self, block: &Arc<Block>) {
         self.newest.insert(block.first_seq().0, Arc::clone(block));
     }

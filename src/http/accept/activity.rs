@@ -352,6 +352,42 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_handed_over_when_its_body_rests_and_all_of_it_has_left() {
+        let activity = Activity::default();
+        *activity.upgrade.lock() = Some(Upgrade::to(|_, _| Box::pin(async {})));
+        activity.note_flushed();
+        assert!(!activity.is_handing_over(), "the body has not been asked");
+        activity.note_body(true);
+        assert!(!activity.is_handing_over(), "what it said before may wait to be written");
+        activity.note_flushed();
+        activity.note_body(true);
+        assert!(activity.is_handing_over(), "asked twice, nothing came in between");
+        activity.note_body(false);
+        activity.note_body(true);
+        assert!(!activity.is_handing_over(), "it said something since");
+        activity.note_flushed();
+        assert!(activity.is_handing_over());
+        drop(activity.take_upgrade());
+        assert!(!activity.is_handing_over(), "there is nothing to become");
+    }
+
+    #[test]
+    fn an_answer_does_not_become_what_an_earlier_one_could_have() {
+        let activity = Arc::new(Activity::default());
+        let answer = |upgrade: Option<Upgrade>| {
+            let mut response = Response::new(());
+            upgrade.map(|upgrade| response.extensions_mut().insert(upgrade));
+            let answer = std::future::ready(Ok::<_, Infallible>(response));
+            let answering = std::pin::pin!(Answering { answer, running: Some(Running::begin(&activity)) });
+            assert!(answering.poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready());
+        };
+        answer(Some(Upgrade::to(|_, _| Box::pin(async {}))));
+        assert!(activity.upgrade.lock().is_some());
+        answer(None);
+        assert!(activity.take_upgrade().is_none());
+    }
+
+    #[test]
     fn a_peer_that_does_not_take_its_answer_is_cut() {
         let activity = Arc::new(Activity::default());
         let mut round = Round::default();

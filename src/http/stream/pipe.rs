@@ -163,3 +163,39 @@ impl Write for Pipe {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_always_has_more_comes_again_and_who_waits_is_not_called_in_vain() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let mut taken = 0;
+        let mut poll = |turn_of: fn(usize) -> Turn| {
+            taken = 0;
+            let polled = turns(&mut Context::from_waker(&waker), |_| {
+                taken += 1;
+                turn_of(taken)
+            });
+            (polled, taken, count.0.swap(0, Ordering::Relaxed))
+        };
+        assert_eq!(poll(|_| Turn::More), (Poll::Pending, TURNS_MAX, 1));
+        assert_eq!(poll(|taken| if taken < 3 { Turn::More } else { Turn::Wait }), (Poll::Pending, 3, 0));
+        assert_eq!(poll(|_| Turn::Over), (Poll::Ready(()), 1, 0));
+    }
+}
