@@ -32,6 +32,9 @@ pub const LOCK_NAME: &str = "LOCK";
 /// journal's writer waits for then never has more than this ahead of it.
 const FILL_PIECE_BYTES: u64 = 1 << 20;
 
+/// Zeros of one write: the kernel copies them without a pause, and a core that does is not a commit's.
+const ZEROS_AT_ONCE_BYTES: u64 = 128 << 10;
+
 /// Zeros are given back in holes of this size: smaller ones would cost the file system more than they free.
 const HOLE_BYTES: u64 = 64 << 10;
 
@@ -205,6 +208,8 @@ impl Disk for FolderDisk {
                 }
             }
             at += HOLE_BYTES;
+            // As in `hash_in_pieces`.
+            std::thread::yield_now();
         }
         file.sync_all()
     }
@@ -327,12 +332,14 @@ impl OpenFile {
     }
 
     fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
-        let zeros = vec![0u8; FILL_PIECE_BYTES.min(to.saturating_sub(from)) as usize];
+        let zeros = vec![0u8; ZEROS_AT_ONCE_BYTES.min(to.saturating_sub(from)) as usize];
         let mut at = from;
         while at < to {
-            let count = FILL_PIECE_BYTES.min(to - at);
+            let count = ZEROS_AT_ONCE_BYTES.min(to - at);
             self.file.write_all_at(&zeros[..count as usize], at)?;
             at += count;
+            // As in `hash_in_pieces`.
+            std::thread::yield_now();
         }
         Ok(())
     }

@@ -82,6 +82,9 @@ pub struct JournalOptions {
 /// What is filled of a segment that is empty; redb itself takes 1 to 4 MiB then.
 const FILL_AHEAD_BYTES: u64 = 16 << 20;
 
+/// How much it is filled by at a time.
+const FILL_STEP_BYTES: u64 = 1 << 20;
+
 impl Default for JournalOptions {
     fn default() -> JournalOptions {
         JournalOptions {
@@ -105,13 +108,14 @@ impl JournalOptions {
         data + data / 8 + (4 << 20)
     }
 
-    /// Where a segment that holds so many bytes of blocks is to be filled with zeros up to; grows in
-    /// steps. redb doubles its file when it is full, and writes what it grew over itself: the fill must
+    /// Where a segment that holds so many bytes of blocks is to be filled with zeros up to; grows with
+    /// them, a MiB at a time. redb doubles its file when it is full, and writes what it grew over itself: the fill must
     /// be past the next doubling before that comes, and further ahead it only costs. A box that starts
-    /// writes 16 MiB of zeros a segment, not 256, and after a power cut reads back no more than that.
+    /// writes 16 MiB of zeros a segment, not 256, and after a power cut reads back no more than that. In greater steps
+    /// the disk and a core would belong to zeros for half a second, and commits would wait.
     fn fill_target(&self, stored: u64) -> u64 {
         let most = self.segment_bytes + self.segment_bytes / 16 + (2 << 20);
-        (stored.next_power_of_two() * 4).max(FILL_AHEAD_BYTES).min(most)
+        (stored * 4).next_multiple_of(FILL_STEP_BYTES).max(FILL_AHEAD_BYTES).min(most)
     }
 }
 

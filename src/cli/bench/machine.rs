@@ -3,6 +3,7 @@
 //! Promise: nothing here fails a run. What cannot be found out is `unknown` or absent.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 /// Clock ticks of /proc: the kernel shows 100 a second to every program, whatever it uses inside.
 const TICKS_PER_SECOND: u64 = 100;
+/// What redb and the journal write at a time, and file systems allocate.
+const PAGE_BYTES: usize = 4096;
 
 /// Processor time of a process, to 10 ms.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,14 +108,46 @@ pub fn resident_bytes(pid: u32) -> Option<u64> {
 /// Bytes that the files of a folder occupy on disk: allocated blocks, sub-folders included.
 #[must_use]
 pub fn allocated_bytes(folder: &Path) -> u64 {
+    // st_blocks counts 512 bytes whatever the file system's block is.
+    sum_of_files(folder, &|_, meta| meta.blocks() * 512)
+}
+
+/// Bytes of the pages of a folder's files that hold anything, sub-folders included: what was written, without the space
+/// that the journal and the store fill with zeros ahead of their need. A run that is shorter than a segment would
+/// otherwise be charged for whole segments, or for none.
+#[must_use]
+pub fn written_bytes(folder: &Path) -> u64 {
+    sum_of_files(folder, &|path, _| pages_with_content(path).unwrap_or(0))
+}
+
+fn sum_of_files(folder: &Path, bytes_of: &dyn Fn(&Path, &fs::Metadata) -> u64) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(meta) if meta.is_dir() => allocated_bytes(&entry.path()),
-        // st_blocks counts 512 bytes whatever the file system's block is.
-        Ok(meta) => meta.blocks() * 512,
-        Err(_) => 0,
+        Ok(meta) if meta.is_dir() => sum_of_files(&entry.path(), bytes_of),
+        Ok(meta) if meta.is_file() => bytes_of(&entry.path(), &meta),
+        _ => 0,
     };
     entries.flatten().map(size).sum()
+}
+
+fn pages_with_content(path: &Path) -> std::io::Result<u64> {
+    let mut file = fs::File::open(path)?;
+    let mut piece = vec![0; PAGE_BYTES * 256];
+    let mut bytes = 0;
+    loop {
+        let mut filled = 0;
+        while filled < piece.len() {
+            match file.read(&mut piece[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        let pages = piece[..filled].chunks(PAGE_BYTES);
+        bytes += pages.filter(|page| page.iter().any(|byte| *byte != 0)).map(|page| page.len() as u64).sum::<u64>();
+        if filled < piece.len() {
+            return Ok(bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,5 +162,18 @@ mod tests {
         assert_ne!(filesystem_of(Path::new(".")), "unknown");
         assert!(allocated_bytes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) > 10_000);
         assert!(Machine::look().cores >= 1);
+    }
+
+    #[test]
+    fn pages_of_zeros_were_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0; 300 * PAGE_BYTES + 10];
+        bytes[5] = 1;
+        bytes[257 * PAGE_BYTES] = 1;
+        bytes[300 * PAGE_BYTES + 9] = 1;
+        std::fs::create_dir(folder.path().join("inner")).unwrap();
+        std::fs::write(folder.path().join("inner/file"), &bytes).unwrap();
+        assert_eq!(written_bytes(folder.path()), 2 * PAGE_BYTES as u64 + 10);
+        assert!(allocated_bytes(folder.path()) >= 300 * PAGE_BYTES as u64);
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::credentials;
 use super::floor::measure_disk;
 use super::load::{self, Group, Outcome, Pace, Setting, Source, Until};
-use super::machine::{Machine, allocated_bytes, filesystem_of, resident_bytes};
+use super::machine::{Machine, filesystem_of, resident_bytes, written_bytes};
 use super::report::{DiskUse, Figure, Floors, Report};
 use super::server::{DataFolder, ServerProcess, address_of, wait_ready};
 use super::setup::{create_accounts, prefill, progress_bar};
@@ -100,7 +100,7 @@ impl Bench<'_> {
             prefill(addr, &mut history, wanted)?;
         }
         report.resident_start = pid.and_then(resident_bytes);
-        let bytes_before = folder.map(allocated_bytes);
+        let bytes_before = folder.map(written_bytes);
         let setting = self.setting(addr, pid);
         self.drop_page_cache()?;
         let outcomes = match args.kind {
@@ -115,7 +115,7 @@ impl Bench<'_> {
         if args.kind != BenchKind::Read {
             report.disk = folder
                 .zip(bytes_before)
-                .map(|(folder, before)| DiskUse { transfers, bytes: allocated_bytes(folder).saturating_sub(before) });
+                .map(|(folder, before)| DiskUse { transfers, bytes: written_bytes(folder).saturating_sub(before) });
         }
         let figures = outcomes.into_iter().map(Figure::of);
         report.figures = match args.kind {
