@@ -523,3 +523,26 @@ impl Drop for AppenderGuard<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// redb's file has a power of two of bytes, and blocks fill at least half of it before it doubles.
+    #[test]
+    fn zeros_are_ahead_of_the_next_doubling_and_come_in_small_steps() {
+        let options = JournalOptions::default();
+        let most = options.fill_target(u64::MAX / 8);
+        assert!(most > options.segment_bytes && most < options.reserve_bytes());
+        let mut before = options.fill_target(0);
+        assert_eq!(before, FILL_AHEAD_BYTES);
+        for stored in (0..=options.segment_bytes).step_by(64 << 10) {
+            let target = options.fill_target(stored);
+            let file = (stored * 2).next_power_of_two();
+            assert!(target >= file.min(most), "{stored} bytes: the file may double to {file}, zeros end at {target}");
+            assert!((before..=before + FILL_STEP_BYTES).contains(&target), "{stored} bytes: from {before} to {target}");
+            before = target;
+        }
+        assert_eq!(before, most);
+    }
+}

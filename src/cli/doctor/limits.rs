@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Finding, Machine, Subject};
+use crate::config::FEED_FOLLOWERS_MAX;
 
 const WHY_FILES: &str =
     "each connection is an open file, each segment of the journal too; beyond the limit nobody can connect";
@@ -41,13 +42,16 @@ fn limit(limits: &str, name: &str) -> Option<(u64, u64)> {
 
 fn open_files(limits: &str, whose: &str, connections: u64) -> Finding {
     let check = "limits.open_files";
-    let needed = connections + FILES_BESIDE;
+    // The feed writes to a follower by a second handle of his socket.
+    let followers = connections.min(FEED_FOLLOWERS_MAX as u64);
+    let needed = connections + followers + FILES_BESIDE;
     let todo = "set LimitNOFILE= in the unit (the shipped one does), or `ulimit -n` in the shell that starts it";
     let Some((soft, hard)) = limit(limits, "Max open files") else {
         return Finding::warn(check, WHY_FILES, "the kernel did not say", todo);
     };
     let what = format!(
-        "{whose} may open {soft} files, up to {hard} if it asks; --connections-max {connections} wants {needed}"
+        "{whose} may open {soft} files, up to {hard} if it asks; --connections-max {connections} wants {needed}, \
+         {followers} of them for followers of events"
     );
     // The server raises its own limit to the hard one when it starts.
     match hard {
@@ -163,10 +167,10 @@ Max locked memory         unlimited            unlimited            bytes";
     fn open_files_are_compared_with_the_connections() {
         assert_eq!(limit(LIMITS, "Max open files"), Some((256, 1024)));
         assert_eq!(limit(LIMITS, "Max locked memory"), Some((u64::MAX, u64::MAX)));
-        for (connections, verdict) in [(100, Well), (768, Well), (769, Warn)] {
+        for (connections, verdict) in [(100, Well), (384, Well), (385, Warn)] {
             assert_eq!(open_files(LIMITS, "x", connections).verdict, verdict, "{connections}");
         }
-        assert_eq!(open_files(&LIMITS.replace("1024", "256 "), "x", 769).verdict, Bad);
+        assert_eq!(open_files(&LIMITS.replace("1024", "256 "), "x", 385).verdict, Bad);
         assert_eq!(open_files("", "x", 1).verdict, Warn);
     }
 
