@@ -171,8 +171,8 @@ mod tests {
         bytes[5] = 1;
         bytes[257 * PAGE_BYTES] = 1;
         bytes[300 * PAGE_BYTES + 9] = 1;
-        std::fs::create_dir(folder.path().join("inner")).unwrap();
-        std::fs::write(folder.path().join("inner/file"), &bytes).unwrap();
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        fs::write(folder.path().join("inner/file"), &bytes).unwrap();
         assert_eq!(written_bytes(folder.path()), 2 * PAGE_BYTES as u64 + 10);
         assert!(allocated_bytes(folder.path()) >= 300 * PAGE_BYTES as u64);
     }
