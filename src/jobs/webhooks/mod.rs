@@ -202,7 +202,6 @@ async fn hurry(webhooks: Weak<Webhooks>) {
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         };
         let Some(webhooks) = webhooks.upgrade() else { return };
-        tracing::info!(destination = %change.destination, from = change.change.from.word(), to = change.change.to.word(), "a breaker changed");
         if !matches!(change.change.to, State::Closed) {
             continue;
         }
