@@ -208,8 +208,6 @@ impl Disk for FolderDisk {
                 }
             }
             at += HOLE_BYTES;
-            // As in `hash_in_pieces`.
-            std::thread::yield_now();
         }
         file.sync_all()
     }
@@ -338,7 +336,7 @@ impl OpenFile {
             let count = ZEROS_AT_ONCE_BYTES.min(to - at);
             self.file.write_all_at(&zeros[..count as usize], at)?;
             at += count;
-            // As in `hash_in_pieces`.
+            // Whoever commits beside it does not wait for the end of a time slice.
             std::thread::yield_now();
         }
         Ok(())

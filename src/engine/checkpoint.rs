@@ -61,28 +61,6 @@ pub struct CheckpointReport {
     pub chunks: u32,
 }
 
-/// What a checkpoint asks of whoever runs it, between its steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// Nothing is locked: other commands may run. The answer is not looked at.
-    Breath,
-    /// Some thousands of loans were committed: the disk may be left to the journal for a while. The answer is not looked at.
-    Rest,
-    /// To return once this seq is durable, or false when it never will be.
-    Durable(Seq),
-}
-
-impl Pause {
-    /// What has to be durable before the checkpoint goes on: nothing, in most pauses.
-    #[must_use]
-    pub fn seq(self) -> Seq {
-        match self {
-            Pause::Durable(seq) => seq,
-            Pause::Breath | Pause::Rest => Seq::NONE,
-        }
-    }
-}
-
 /// Why there was no checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -101,11 +79,13 @@ struct Ground {
 }
 
 impl Core {
-    /// Writes a checkpoint; `wait` does what each [`Pause`] asks.
+    /// Writes a checkpoint. `wait` returns once a seq is durable, or false when it never will be.
+    /// Between its steps, with nothing locked, it is called with [`Seq::NONE`]: a breath, in which
+    /// other commands may run.
     ///
     /// # Errors
     /// [`CheckpointError`]; the books are unharmed and what was staged is kept.
-    pub fn checkpoint(&self, wait: &mut dyn FnMut(Pause) -> bool) -> Result<CheckpointReport, CheckpointError> {
+    pub fn checkpoint(&self, wait: &mut dyn FnMut(Seq) -> bool) -> Result<CheckpointReport, CheckpointError> {
         self.checkpoint_with(None, wait)
     }
 
@@ -120,7 +100,7 @@ impl Core {
     fn checkpoint_with(
         &self,
         replayed: Option<Seq>,
-        wait: &mut dyn FnMut(Pause) -> bool,
+        wait: &mut dyn FnMut(Seq) -> bool,
     ) -> Result<CheckpointReport, CheckpointError> {
         let mut staged = self.staged.lock();
         self.mend_store(&mut staged)?;
@@ -165,7 +145,7 @@ impl Core {
         &self,
         replayed: Option<Seq>,
         staged: &mut Staged,
-        wait: &mut dyn FnMut(Pause) -> bool,
+        wait: &mut dyn FnMut(Seq) -> bool,
     ) -> Result<CheckpointReport, CheckpointError> {
         let ground = self.take_ground(replayed, staged);
         let before = self.checkpoint_seq();
@@ -173,7 +153,7 @@ impl Core {
         let mut chunks = 0;
         let mut rows: Vec<Account> = Vec::with_capacity(ACCOUNTS_PER_CHUNK as usize);
         for chunk in 0.. {
-            let _ = wait(Pause::Breath);
+            let _ = wait(Seq::NONE);
             self.copy_chunk(chunk, &mut rows);
             if rows.is_empty() {
                 break;
@@ -194,7 +174,7 @@ impl Core {
             }
         }
         self.stage_the_rest(staged);
-        let _ = wait(Pause::Breath);
+        let _ = wait(Seq::NONE);
         transaction.holds(staged.holds.opened.iter().copied(), staged.holds.resolved.iter().copied())?;
         transaction.resolutions(&staged.holds.fates.iter().map(resolution).collect::<Vec<_>>())?;
         transaction.anchors(&anchor_rows(&staged.anchors))?;
@@ -205,7 +185,7 @@ impl Core {
         for (day, lines) in &ground.gl_days {
             transaction.gl_day(*day, lines)?;
         }
-        if !wait(Pause::Durable(self.copied_through())) {
+        if !wait(self.copied_through()) {
             return Err(CheckpointError::Journal);
         }
         let (chain_seq, chain_hash) = self.journal.chain_head();
@@ -226,22 +206,21 @@ impl Core {
     /// marked once it is in the store: newest event, last day run.
     fn write_loans(
         &self,
-        wait: &mut dyn FnMut(Pause) -> bool,
+        wait: &mut dyn FnMut(Seq) -> bool,
     ) -> Result<(Checkpoint<'_>, Vec<(u32, Seq, Day)>), CheckpointError> {
         let mut transaction = self.store.begin()?;
         let (mut written, mut bytes, mut after) = (Vec::new(), Vec::new(), 0);
         let look_at = LOANS_AT_ONCE.min(u32::try_from(self.loans_per_commit).unwrap_or(u32::MAX));
         loop {
-            let _ = wait(Pause::Breath);
+            let _ = wait(Seq::NONE);
             let (rows, last) = self.loans.unstored_after(after, look_at);
             if !rows.is_empty() && written.len() >= self.loans_per_commit {
-                if !wait(Pause::Durable(self.copied_through())) {
+                if !wait(self.copied_through()) {
                     return Err(CheckpointError::Journal);
                 }
                 transaction.commit()?;
                 self.loans.mark_stored(&written);
                 written.clear();
-                let _ = wait(Pause::Rest);
                 transaction = self.store.begin()?;
             }
             for Unstored { loan, row, events } in &rows {

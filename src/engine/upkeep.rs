@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::domain::ids::Moment;
+use crate::domain::ids::{Moment, Seq};
 use crate::domain::transfer::Resolution;
 use crate::journal::{Maintenance, Writer};
 
-use super::checkpoint::Pause;
 use super::command::Origin;
 use super::commit::Probe;
 use super::loans::day_end::Step;
@@ -32,13 +31,6 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Holds expired in one tick: 10,000 take about 10 ms, and the next tick takes the rest.
 const EXPIRE_AT_ONCE: usize = 10_000;
-
-/// Beside those who post, a checkpoint of many loans rests between its transactions for so many times as long as the last
-/// one took: they had the disk and a core to themselves for most of that …
-const RESTS_PER_PIECE: u32 = 2;
-
-/// … but no longer than this.
-const REST_MAX: Duration = Duration::from_millis(100);
 
 /// How often what is hot is written down: a power cut costs the warmth of so many minutes.
 const HOT_SET_EVERY: Duration = Duration::from_secs(300);
@@ -174,22 +166,13 @@ impl Core {
     /// Writes one checkpoint, waiting for the watermark; logs what went wrong.
     pub fn checkpoint_now(&self) -> bool {
         let started = Instant::now();
-        let mut piece = (started, self.journal.appended_seq());
-        let mut wait = |pause: Pause| match pause {
-            Pause::Durable(seq) => self.watermark.wait_blocking(seq),
-            Pause::Breath => {
+        let mut wait = |seq: Seq| {
+            if seq == Seq::NONE {
                 // As in `run_day_end`.
                 std::thread::yield_now();
-                true
+                return true;
             }
-            Pause::Rest => {
-                let (since, seq) = piece;
-                if self.journal.appended_seq() > seq && !self.is_closing.load(Ordering::Acquire) {
-                    std::thread::sleep((since.elapsed() * RESTS_PER_PIECE).min(REST_MAX));
-                }
-                piece = (Instant::now(), self.journal.appended_seq());
-                true
-            }
+            self.watermark.wait_blocking(seq)
         };
         match self.checkpoint(&mut wait) {
             Ok(report) => {

@@ -400,7 +400,7 @@ impl Run {
     pub fn checkpoint(&mut self) {
         let core = self.core();
         self.is_in_checkpoint = true;
-        match core.checkpoint(&mut |pause| self.breathe(pause.seq())) {
+        match core.checkpoint(&mut |seq| self.breathe(seq)) {
             Ok(_) => {
                 self.counters.checkpoints += 1;
                 self.is_in_checkpoint = false;

@@ -101,8 +101,8 @@ fn check_goes_on(run: &mut Run, is_over: bool) {
     }
     let is_written = (0..3).any(|_| {
         let live = run.live.as_mut().expect("open");
-        core.checkpoint(&mut |pause| {
-            while !core.watermark().covers(pause.seq()) {
+        core.checkpoint(&mut |seq| {
+            while !core.watermark().covers(seq) {
                 live.writer.step();
             }
             true

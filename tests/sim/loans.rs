@@ -96,8 +96,8 @@ impl Books {
     fn checkpoint_beside(&mut self, dice: &mut Dice) {
         let Books { core, writer, maintenance, .. } = self;
         let mut waits = if dice.chance(50) { dice.below(5) } else { u64::MAX };
-        let done = core.checkpoint(&mut |pause| {
-            if pause.seq() == Seq::NONE {
+        let done = core.checkpoint(&mut |seq| {
+            if seq == Seq::NONE {
                 if dice.chance(30) {
                     let _ = core.end_days();
                 }
