@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Clock ticks of /proc: the kernel shows 100 a second to every program, whatever it uses inside.
 const TICKS_PER_SECOND: u64 = 100;
-/// What redb and the journal write at a time, and file systems allocate.
-const PAGE_BYTES: usize = 4096;
+/// Zeros are given back to the disk in holes of this size when a segment is sealed (`disk::real`); smaller runs of them stay.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Processor time of a process, to 10 ms.
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,12 +112,12 @@ pub fn allocated_bytes(folder: &Path) -> u64 {
     sum_of_files(folder, &|_, meta| meta.blocks() * 512)
 }
 
-/// Bytes of the pages of a folder's files that hold anything, sub-folders included: what was written, without the space
-/// that the journal and the store fill with zeros ahead of their need. A run that is shorter than a segment would
-/// otherwise be charged for whole segments, or for none.
+/// Bytes of the 64 KiB pieces of a folder's files that hold anything, sub-folders included: what they occupy once sealed,
+/// without the space that the journal and the store fill with zeros ahead of their need. A run that is shorter than a
+/// segment would otherwise be charged for whole segments, or for none.
 #[must_use]
 pub fn written_bytes(folder: &Path) -> u64 {
-    sum_of_files(folder, &|path, _| pages_with_content(path).unwrap_or(0))
+    sum_of_files(folder, &|path, _| pieces_with_content(path).unwrap_or(0))
 }
 
 fn sum_of_files(folder: &Path, bytes_of: &dyn Fn(&Path, &fs::Metadata) -> u64) -> u64 {
@@ -130,21 +130,22 @@ fn sum_of_files(folder: &Path, bytes_of: &dyn Fn(&Path, &fs::Metadata) -> u64) -
     entries.flatten().map(size).sum()
 }
 
-fn pages_with_content(path: &Path) -> std::io::Result<u64> {
+fn pieces_with_content(path: &Path) -> std::io::Result<u64> {
     let mut file = fs::File::open(path)?;
-    let mut piece = vec![0; PAGE_BYTES * 256];
+    let mut buffer = vec![0; PIECE_BYTES * 16];
     let mut bytes = 0;
     loop {
         let mut filled = 0;
-        while filled < piece.len() {
-            match file.read(&mut piece[filled..])? {
+        while filled < buffer.len() {
+            match file.read(&mut buffer[filled..])? {
                 0 => break,
                 read => filled += read,
             }
         }
-        let pages = piece[..filled].chunks(PAGE_BYTES);
-        bytes += pages.filter(|page| page.iter().any(|byte| *byte != 0)).map(|page| page.len() as u64).sum::<u64>();
-        if filled < piece.len() {
+        let pieces = buffer[..filled].chunks(PIECE_BYTES);
+        bytes +=
+            pieces.filter(|piece| piece.iter().any(|byte| *byte != 0)).map(|piece| piece.len() as u64).sum::<u64>();
+        if filled < buffer.len() {
             return Ok(bytes);
         }
     }
@@ -165,15 +166,15 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_zeros_were_not_written() {
+    fn pieces_of_zeros_were_not_written() {
         let folder = tempfile::tempdir().unwrap();
-        let mut bytes = vec![0; 300 * PAGE_BYTES + 10];
+        let mut bytes = vec![0; 30 * PIECE_BYTES + 10];
         bytes[5] = 1;
-        bytes[257 * PAGE_BYTES] = 1;
-        bytes[300 * PAGE_BYTES + 9] = 1;
+        bytes[17 * PIECE_BYTES] = 1;
+        bytes[30 * PIECE_BYTES + 9] = 1;
         fs::create_dir(folder.path().join("inner")).unwrap();
         fs::write(folder.path().join("inner/file"), &bytes).unwrap();
-        assert_eq!(written_bytes(folder.path()), 2 * PAGE_BYTES as u64 + 10);
-        assert!(allocated_bytes(folder.path()) >= 300 * PAGE_BYTES as u64);
+        assert_eq!(written_bytes(folder.path()), 2 * PIECE_BYTES as u64 + 10);
+        assert!(allocated_bytes(folder.path()) >= 30 * PIECE_BYTES as u64);
     }
 }

@@ -151,7 +151,7 @@ impl Floors {
 pub struct DiskUse {
     /// Made while the bytes were counted.
     pub transfers: u64,
-    /// Of pages with content: journal and store, without the space that they prepare ahead.
+    /// Journal and store, without the space that they prepare ahead (`machine::written_bytes`).
     pub bytes: u64,
 }
 
@@ -160,7 +160,7 @@ pub struct DiskUse {
 pub struct RecoveryFigures {
     /// Acknowledged before the kill.
     pub transfers: u64,
-    /// Of pages with content: journal and store, without the space that they prepare ahead.of the data folder at the kill.
+    /// Allocated blocks of the data folder at the kill.
     pub bytes: u64,
     /// From the start of the process to `/readyz` 200.
     pub ready: Duration,
