@@ -165,15 +165,16 @@ impl Write for Pipe {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
     use super::*;
 
+    /// Counts how often somebody was called.
     #[derive(Default)]
-    struct Count(AtomicUsize);
+    pub(in super::super) struct Count(pub AtomicUsize);
 
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
