@@ -282,8 +282,9 @@ impl<'a, 'e> Fields<'a, 'e> {
     /// An amount in rupees as paise; refused here, since lending knows its currency.
     pub fn paise(&mut self, name: &str) -> Option<i64> {
         let Some(decimal) = self.amount(name)? else {
-            let detail =
-                format!("`{name}` is a decimal in a string such as \"1250.50\": digits and at most one point.");
+            let detail = format!(
+                "`{name}` is a decimal in a string such as \"1250.50\": at most 19 digits and at most one point."
+            );
             self.refuse(name, "amount_malformed", detail);
             return None;
         };

@@ -12,7 +12,9 @@ use super::lending;
 pub fn reject_detail(reject: Reject) -> Cow<'static, str> {
     use RejectCode as R;
     let fixed = match reject.code {
-        R::AmountMalformed => "Write the amount as a decimal string such as \"1250.50\": digits and at most one point.",
+        R::AmountMalformed => {
+            "Write the amount as a decimal string such as \"1250.50\": at most 19 digits and at most one point."
+        }
         R::AmountZero => "An amount is more than zero.",
         R::SameAccount => "Name two different accounts.",
         R::CurrencyMismatch => "Both accounts of a transfer have one currency.",
