@@ -112,7 +112,6 @@ impl EngineArgs {
             checkpoint_entries: self.checkpoint_entries,
             failure_marker: Some(marker_of(folder)),
             hot_set: Some(folder.join("hot-set.txt")),
-            give_way: Some(|| super::process_limits::give_way(10)),
             ..EngineOptions::default()
         };
         options.shards = self.shards.map_or(options.shards, usize::from);

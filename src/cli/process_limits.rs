@@ -24,8 +24,8 @@ pub fn raise_open_files() -> io::Result<u64> {
 }
 
 /// Gives way: the calling thread runs where those that serve leave a processor free, the more so the greater its
-/// `niceness` is (1 to 19; at 5 it has a third of another one's share of a busy processor, at 10 a tenth). Where the
-/// system refuses, a warning says so.
+/// `niceness` is (1 to 19; at 5 it has a third of another one's share of a busy processor, at 10 a tenth). Not for a
+/// thread that takes locks which those that serve wait for. Where the system refuses, a warning says so.
 pub fn give_way(niceness: i32) {
     // SAFETY: takes three integers; `0` is the calling thread on Linux.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) } != 0 {

@@ -97,8 +97,6 @@ pub struct EngineOptions {
     pub key_shards: usize,
     /// So many keys in memory become a table of the store.
     pub keys_per_table: u64,
-    /// Called at the start of a thread whose work may wait: the one that ends days.
-    pub give_way: Option<fn()>,
     /// Bytes of verified journal blocks kept in memory.
     pub block_cache_bytes: u64,
     /// Bytes of account texts kept in memory.
@@ -138,7 +136,6 @@ impl Default for EngineOptions {
             shards: cores,
             key_shards: crate::config::KEY_SHARDS,
             keys_per_table: crate::config::KEYS_PER_TABLE,
-            give_way: None,
             block_cache_bytes: crate::config::BLOCK_CACHE_BYTES,
             text_cache_bytes: crate::config::TEXT_CACHE_BYTES,
             store_cache_bytes: crate::config::STORE_CACHE_BYTES,

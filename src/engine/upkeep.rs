@@ -29,6 +29,9 @@ const STORE_AUDIT_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// How often the ticker looks.
 const TICK: Duration = Duration::from_millis(100);
 
+/// A slice of a day's end beside others who post is followed by a rest of so many times what it took.
+const RESTS_PER_SLICE: u32 = 3;
+
 /// Holds expired in one tick: 10,000 take about 10 ms, and the next tick takes the rest.
 const EXPIRE_AT_ONCE: usize = 10_000;
 
@@ -65,9 +68,9 @@ impl Upkeep {
         let stopped_too = stopped.clone();
         let ticker = (Arc::clone(core), stopped.clone());
         let keeper = (Arc::clone(core), stopped, options.clone());
-        let sweeper = (Arc::clone(core), stopped_too, options.give_way);
+        let sweeper = (Arc::clone(core), stopped_too);
         let keepers = vec![
-            spawn("day-end", Box::new(move || run_day_end(&sweeper.0, &sweeper.1, sweeper.2))),
+            spawn("day-end", Box::new(move || run_day_end(&sweeper.0, &sweeper.1))),
             spawn("ticker", Box::new(move || run_ticker(&ticker.0, &ticker.1))),
             spawn("keeper", Box::new(move || run_keeper(&keeper.0, &keeper.1, &keeper.2))),
         ];
@@ -105,22 +108,34 @@ fn run_ticker(core: &Core, stopped: &Receiver<()>) {
 }
 
 /// Ends the days that are over, slice by slice; beside those who post, since nobody waits for it.
-fn run_day_end(core: &Core, stopped: &Receiver<()>, give_way: Option<fn()>) {
-    if let Some(give_way) = give_way {
-        give_way();
-    }
+///
+/// It rests beside them and has the priority of them: a thread of a lower one that is stopped with locks held gets
+/// no processor back from those who are busy with something else, and all who post wait for it.
+fn run_day_end(core: &Core, stopped: &Receiver<()>) {
     let mut rest = TICK;
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         let started = Instant::now();
         let ending = core.loans().with_day(super::loans::book::DayBook::ending);
+        let mut newest = Seq::NONE;
         rest = loop {
-            match core.end_days() {
+            let (began, mut slice) = (Instant::now(), None);
+            match core.end_days_noting(&mut slice) {
                 Step::Idle => break TICK,
                 Step::Stuck => break STORE_RETRY,
                 Step::More if core.is_closing.load(Ordering::Acquire) => break TICK,
-                // A thread that has a time slice keeps it, whoever wakes up, and one who posts wakes up four threads in turn.
-                Step::More => std::thread::yield_now(),
+                Step::More => {}
             }
+            match slice {
+                // Others posted since the slice before.
+                Some((first, last)) if first.0 != newest.0 + 1 => {
+                    newest = last;
+                    std::thread::sleep(began.elapsed().min(TICK) * RESTS_PER_SLICE);
+                }
+                Some((_, last)) => newest = last,
+                None => {}
+            }
+            // A thread that has a time slice keeps it, whoever wakes up, and one who posts wakes up four threads in turn.
+            std::thread::yield_now();
         };
         if let Some(first) = ending {
             let ended = core.loans().with_day(|day| day.ended);

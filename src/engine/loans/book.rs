@@ -4,7 +4,7 @@
 //! that were appended. A row that a checkpoint copied later than an entry leaves that entry alone, sums of a day that
 //! is being ended take each entry once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -20,6 +20,7 @@ use crate::domain::lending::loan::state::LoanState;
 use crate::domain::lending::product::{ACCOUNT_PLANS, ProductSaved};
 use crate::domain::time::Day;
 
+use super::fresh::FreshEvents;
 use super::rows::encode_lending;
 use super::table::{LoanRow, LoanTable};
 
@@ -132,17 +133,17 @@ pub struct LoanBook {
     products: RwLock<Vec<Vec<ProductVersion>>>,
     loans: RwLock<LoanTable>,
     day: Mutex<DayBook>,
-    /// Events that are not in the store yet, by loan; changes with the loans.
-    fresh: Mutex<HashMap<u32, Vec<Dated>>>,
+    /// Events that are not in the store yet; changes with the loans.
+    fresh: FreshEvents,
 }
 
 impl LoanBook {
     /// Events of a loan up to a seq that are not in the store for sure, oldest first.
     #[must_use]
     pub fn fresh_events(&self, loan: u32, up_to: Seq) -> Vec<Dated> {
-        let fresh = self.fresh.lock();
-        let events = fresh.get(&loan).map(Vec::as_slice).unwrap_or_default();
-        events.iter().filter(|dated| dated.order <= up_to.0).copied().collect()
+        let mut events = self.fresh.of(loan);
+        events.retain(|dated| dated.order <= up_to.0);
+        events
     }
 
     /// Loans, to read. Whoever holds it for long keeps commands waiting.
@@ -338,7 +339,7 @@ impl LoanBook {
 
     fn remember(&self, posted: &LoanPosted, seq: Seq) {
         let dated = Dated { value_date: posted.value_date, order: seq.0, event: posted.event };
-        self.fresh.lock().entry(posted.loan).or_default().push(dated);
+        self.fresh.push(posted.loan, dated);
     }
 
     /// Runs the days that an entry says were run, and compares.
@@ -432,14 +433,9 @@ impl LoanBook {
     #[must_use]
     pub fn unstored_after(&self, after: u32, look_at: u32) -> (Vec<Unstored>, u32) {
         let loans = self.loans.read();
-        let fresh = self.fresh.lock();
         let last = after.saturating_add(look_at).min(loans.count());
         let rows = (after + 1..=last).filter_map(|loan| loans.get(loan).map(|row| (loan, row)));
-        let unstored = |(loan, row): (u32, &LoanRow)| Unstored {
-            loan,
-            row: row.clone(),
-            events: fresh.get(&loan).cloned().unwrap_or_default(),
-        };
+        let unstored = |(loan, row): (u32, &LoanRow)| Unstored { loan, row: row.clone(), events: self.fresh.of(loan) };
         (rows.filter(|(_, row)| !row.is_stored).map(unstored).collect(), last)
     }
 
@@ -447,14 +443,8 @@ impl LoanBook {
     pub fn mark_stored(&self, copied: &[(u32, Seq, Day)]) {
         for piece in copied.chunks(MARKED_AT_ONCE) {
             let mut loans = self.loans.write();
-            let mut fresh = self.fresh.lock();
             for (loan, last_seq, through) in piece {
-                if let Some(events) = fresh.get_mut(loan) {
-                    events.retain(|dated| dated.order > last_seq.0);
-                    if events.is_empty() {
-                        fresh.remove(loan);
-                    }
-                }
+                self.fresh.forget_through(*loan, *last_seq);
                 let row = loans.get_mut(*loan).expect("loans are never removed");
                 row.is_stored = row.last_seq == *last_seq && row.through == *through;
             }

@@ -26,6 +26,7 @@ use crate::domain::lending::loan::events::{Dated, LoanEvent};
 use crate::domain::lending::loan::facts::{
     DayEnded, LoanPosted, LoansSwept, MONTH_LINES_MAX, MonthEnded, MonthLine, ProductTotals, SweptRow,
 };
+use crate::domain::lending::loan::packed::unpack;
 use crate::domain::lending::loan::roles::Positions;
 use crate::domain::lending::loan::state::LoanState;
 use crate::domain::lending::loan::{advance, apply};
@@ -43,12 +44,16 @@ use crate::engine::view::Reply;
 
 use super::book::{SweptState, is_same_but_for_days};
 use super::plan::{count_in, leg, legs, packed};
+use super::table::LoanRow;
 
 /// Loans in a slice: a millisecond or two of work, a tenth of that under the locks.
 const SLICE_LOANS: u32 = 512;
 
 /// A slice that met a command is tried again with so many.
 const SLICE_LOANS_LEAST: u32 = 16;
+
+/// What a packed loan takes, or a little more.
+const COPIED_BYTES: usize = 192;
 
 /// Days that may be opened at once: ten years.
 const DAYS_AHEAD_MAX: u16 = 3_660;
@@ -68,6 +73,43 @@ struct Item {
     legs: Vec<TransferEntry>,
     row: Option<SweptRow>,
     is_run: bool,
+}
+
+/// Loans as they were at one moment.
+struct Copied {
+    rows: Vec<CopiedRow>,
+    /// Their states, packed, one after the other.
+    bytes: Vec<u8>,
+}
+
+struct CopiedRow {
+    loan: u32,
+    from: (Seq, Day),
+    events: u32,
+    /// Number and version.
+    product: (u32, u32),
+    state: std::ops::Range<usize>,
+    /// Loans of a borrower who has several have the same number, others 0.
+    group: u32,
+}
+
+impl Copied {
+    fn push(&mut self, loan: u32, row: &LoanRow, group: u32) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&row.state);
+        self.rows.push(CopiedRow {
+            loan,
+            from: (row.last_seq, row.through),
+            events: row.events,
+            product: (row.product, row.product_version),
+            state: start..self.bytes.len(),
+            group,
+        });
+    }
+
+    fn state(&self, row: &CopiedRow) -> LoanState {
+        unpack(&self.bytes[row.state.clone()]).expect("a loan in memory was packed here, or checked when it was read")
+    }
 }
 
 /// What a look at the days came to.
@@ -177,6 +219,11 @@ impl Core {
 
     /// Does a piece of what has to be done to end the days that are over.
     pub fn end_days(&self) -> Step {
+        self.end_days_noting(&mut None)
+    }
+
+    /// The same; `slice` becomes the first and last entry of a slice of loans, if it came to one.
+    pub(in crate::engine) fn end_days_noting(&self, slice: &mut Option<(Seq, Seq)>) -> Step {
         if self.check_open().is_err() {
             return Step::Idle;
         }
@@ -195,7 +242,8 @@ impl Core {
             }
             let last = count.min(first.saturating_add(size - 1));
             let items = self.look_at(first, last, date);
-            if self.commit_slice(first, last, date, items) {
+            if let Some(entries) = self.commit_slice(first, last, date, items) {
+                *slice = Some(entries);
                 return Step::More;
             }
             // A command came in between: a smaller slice meets fewer.
@@ -205,64 +253,70 @@ impl Core {
 
     /// Runs a day for loans, outside all locks.
     fn look_at(&self, first: u32, last: u32, date: Day) -> Vec<Item> {
+        let copied = self.copy_due(first, last, date);
         let mut products: HashMap<(u32, u32), Arc<ProductSaved>> = HashMap::new();
-        let mut items = Vec::with_capacity((last - first + 1) as usize);
-        let mut groups: Vec<Vec<Item>> = Vec::new();
-        {
-            let loans = self.loans.loans();
-            let mut item = |loan: u32| {
-                let row = loans.get(loan).filter(|row| row.is_active)?;
-                let product = products.entry((row.product, row.product_version)).or_insert_with(|| {
-                    let version = self.loans.product(row.product, Some(row.product_version));
-                    version.expect("a loan's product came before it").saved
-                });
-                let before = row.unpacked();
-                Some(Item {
-                    loan,
-                    from: (row.last_seq, row.through),
-                    events: row.events,
-                    product: Arc::clone(product),
-                    after: before.clone(),
-                    before,
-                    event: None,
-                    legs: Vec::new(),
-                    row: None,
-                    is_run: row.through < date,
-                })
-            };
-            for loan in first..=last {
-                let Some(row) = loans.get(loan).filter(|row| row.is_active) else { continue };
-                if loans.has_siblings(row) {
-                    let mut all = loans.of_customer(row.customer);
-                    all.sort_unstable();
-                    all.retain(|loan| loans.get(*loan).is_some_and(|row| row.is_active));
-                    // All of them are looked at together, with the first. That may have been paid out after its slice
-                    // was looked at, and without the others: then with the first of those whose day was not run.
-                    let is_due = |other: &u32| loans.get(*other).is_some_and(|row| row.through < date);
-                    let leader = match all[0] {
-                        earlier if earlier < first => all.iter().copied().find(is_due),
-                        leader => Some(leader),
-                    };
-                    if leader == Some(loan) {
-                        groups.push(all.into_iter().filter_map(&mut item).collect());
-                    }
-                } else if row.through < date {
-                    items.extend(item(loan));
-                }
+        let mut items = Vec::with_capacity(copied.rows.len());
+        let mut group: Vec<Item> = Vec::new();
+        let mut rows = copied.rows.iter().peekable();
+        while let Some(row) = rows.next() {
+            let product = products.entry(row.product).or_insert_with(|| {
+                let version = self.loans.product(row.product.0, Some(row.product.1));
+                version.expect("a loan's product came before it").saved
+            });
+            let mut item = Item::of(row, copied.state(row), Arc::clone(product), date);
+            item.run(date);
+            if row.group == 0 {
+                items.push(item);
+                continue;
             }
-        }
-        items.iter_mut().for_each(|item| item.run(date));
-        for mut group in groups {
-            group.iter_mut().for_each(|item| item.run(date));
-            spread(&mut group, date);
-            items.extend(group.into_iter().filter(|item| item.is_run || item.event.is_some()));
+            group.push(item);
+            if rows.peek().is_none_or(|next| next.group != row.group) {
+                spread(&mut group, date);
+                items.extend(group.drain(..).filter(|item| item.is_run || item.event.is_some()));
+            }
         }
         items.sort_unstable_by_key(|item| item.loan);
         items
     }
 
-    /// Appends what a slice came to; false where a loan has changed meanwhile.
-    fn commit_slice(&self, first: u32, last: u32, date: Day, mut items: Vec<Item>) -> bool {
+    /// Copies the loans of a slice that are due, those of one borrower next to each other.
+    ///
+    /// Nothing is unpacked or worked out here: whoever pays holds all account locks while waiting for this lock.
+    fn copy_due(&self, first: u32, last: u32, date: Day) -> Copied {
+        let count = (last - first + 1) as usize;
+        let mut copied = Copied { rows: Vec::with_capacity(count), bytes: Vec::with_capacity(count * COPIED_BYTES) };
+        let mut groups = 0;
+        let loans = self.loans.loans();
+        for loan in first..=last {
+            let Some(row) = loans.get(loan).filter(|row| row.is_active) else { continue };
+            if !loans.has_siblings(row) {
+                if row.through < date {
+                    copied.push(loan, row, 0);
+                }
+                continue;
+            }
+            let mut all = loans.of_customer(row.customer);
+            all.sort_unstable();
+            all.retain(|loan| loans.get(*loan).is_some_and(|row| row.is_active));
+            // All of them are looked at together, with the first. That may have been paid out after its slice
+            // was looked at, and without the others: then with the first of those whose day was not run.
+            let is_due = |other: &u32| loans.get(*other).is_some_and(|row| row.through < date);
+            let leader = match all[0] {
+                earlier if earlier < first => all.iter().copied().find(is_due),
+                leader => Some(leader),
+            };
+            if leader == Some(loan) {
+                groups += 1;
+                for loan in all {
+                    copied.push(loan, loans.get(loan).expect("it was there a line above"), groups);
+                }
+            }
+        }
+        copied
+    }
+
+    /// Appends what a slice came to, its first and last entry; `None` where a loan has changed meanwhile.
+    fn commit_slice(&self, first: u32, last: u32, date: Day, mut items: Vec<Item>) -> Option<(Seq, Seq)> {
         let mut totals: BTreeMap<u32, ProductTotals> = BTreeMap::new();
         for item in items.iter().filter(|item| item.is_run) {
             let number = item.product.number;
@@ -289,7 +343,7 @@ impl Core {
             let loans = self.loans.loans();
             let is_next = self.loans.with_day(|day| day.ending() == Some(date) && day.next_loan == first);
             if !is_next || !items.iter().all(|item| is_same(item, &loans)) {
-                return false;
+                return None;
             }
         }
         let mut sequencer = self.journal.lock();
@@ -308,8 +362,8 @@ impl Core {
         for item in &mut items {
             self.append_legs(&mut sequencer, &mut locked, &mut item.legs, today);
         }
-        self.end(&mut sequencer, &mut keys, begun, &Origin::default(), &Outcome::Noted);
-        true
+        let ended = self.end(&mut sequencer, &mut keys, begun, &Origin::default(), &Outcome::Noted);
+        Some((begun, ended))
     }
 
     /// Posts what the loans moved on a day.
@@ -410,6 +464,21 @@ impl Core {
 }
 
 impl Item {
+    fn of(row: &CopiedRow, state: LoanState, product: Arc<ProductSaved>, date: Day) -> Item {
+        Item {
+            loan: row.loan,
+            from: row.from,
+            events: row.events,
+            product,
+            after: state.clone(),
+            before: state,
+            event: None,
+            legs: Vec::new(),
+            row: None,
+            is_run: row.from.1 < date,
+        }
+    }
+
     fn run(&mut self, date: Day) {
         if self.is_run {
             advance(&mut self.after, &self.product.facts.terms, date);

@@ -10,13 +10,14 @@
 //! 8. [`year_end`]: income and expenses of a year that is over.
 //! 9. [`query`]: what may be asked.
 //! 10. [`past`]: loans at the end of days that are over.
-//! 11. `rows`: as the store has it.
+//! 11. `rows` and `fresh`: as the store has it, and what it does not have yet.
 
 pub mod amounts;
 pub mod book;
 pub mod commit;
 pub mod day_end;
 pub mod file;
+mod fresh;
 mod lines;
 pub mod past;
 pub mod plan;
