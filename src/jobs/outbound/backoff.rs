@@ -4,7 +4,8 @@
 //! randomness that is handed in; none is longer than its cap.
 //!
 //! 1. A webhook follows the schedule of Standard Webhooks 1.0, over three days, with up to a tenth more
-//!    at random, so that what failed together does not come back together.
+//!    at random, so that what failed together does not come back together. Where order is kept and all others
+//!    wait behind, every five minutes after its first steps, and as long in all.
 //! 2. Other calls wait a random part of `base × 2^failures`, up to a cap ("full jitter").
 //! 3. `Retry-After` makes either longer, never shorter: a receiver may ask for peace, not for haste.
 
@@ -29,6 +30,13 @@ pub const WEBHOOK_DELAYS: [Duration; 10] = [
     Duration::from_secs(24 * 3_600),
 ];
 
+/// The longest delay where others wait behind: the last of the schedule's that a receiver who is well again may be
+/// kept waiting for. Its breaker cannot tell: one event at a time makes three failures in half an hour.
+const ORDERED_DELAY_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Attempts of an event that others wait behind: as many as take as long as [`WEBHOOK_DELAYS`] in all.
+const ORDERED_ATTEMPTS_MAX: usize = 909;
+
 /// Of a webhook's delay, one part in so many may be added at random.
 const WEBHOOK_JITTER_PARTS: u32 = 10;
 
@@ -37,8 +45,20 @@ const WEBHOOK_JITTER_PARTS: u32 = 10;
 #[must_use]
 pub fn webhook_delay(attempts: usize, retry_after: Option<Duration>, rng: &mut impl Rng) -> Option<Duration> {
     let planned = *WEBHOOK_DELAYS.get(attempts)?;
-    let jitter = rng.random_range(Duration::ZERO..=planned / WEBHOOK_JITTER_PARTS);
-    Some(at_least(planned + jitter, retry_after))
+    Some(at_least(spread(planned, rng), retry_after))
+}
+
+/// The same where order is kept and all later events wait for this one: as the schedule begins, then every five
+/// minutes until it would have ended.
+#[must_use]
+pub fn ordered_webhook_delay(attempts: usize, retry_after: Option<Duration>, rng: &mut impl Rng) -> Option<Duration> {
+    let is_over = attempts >= ORDERED_ATTEMPTS_MAX;
+    let planned = WEBHOOK_DELAYS.get(attempts).map_or(ORDERED_DELAY_MAX, |delay| (*delay).min(ORDERED_DELAY_MAX));
+    (!is_over).then(|| at_least(spread(planned, rng), retry_after))
+}
+
+fn spread(planned: Duration, rng: &mut impl Rng) -> Duration {
+    planned + rng.random_range(Duration::ZERO..=planned / WEBHOOK_JITTER_PARTS)
 }
 
 /// Exponential backoff with full jitter.
@@ -109,6 +129,21 @@ mod tests {
         assert_eq!(webhook_delay(10, Some(s(1)), &mut rng), None);
         assert_eq!(webhook_delay(1, Some(s(900)), &mut rng), Some(s(900)));
         assert!(webhook_delay(2, Some(s(1)), &mut rng).unwrap() >= s(300), "asking for haste is not heard");
+    }
+
+    #[test]
+    fn where_order_is_kept_nobody_waits_longer_than_five_minutes_and_as_long_in_all() {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut total = Duration::ZERO;
+        let mut attempts = 0;
+        while let Some(delay) = ordered_webhook_delay(attempts, None, &mut rng) {
+            let planned = [s(0), s(5)].get(attempts).copied().unwrap_or(s(300));
+            assert!(delay >= planned && delay <= planned + planned / 10, "{attempts}: {delay:?}");
+            total += planned;
+            attempts += 1;
+        }
+        assert_eq!(total, WEBHOOK_DELAYS.iter().sum::<Duration>());
+        assert_eq!(ordered_webhook_delay(3, Some(s(900)), &mut rng), Some(s(900)), "it may ask for peace");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::domain::objects::Collection;
 use crate::engine::command::{Command, ObjectChange, Origin};
 use crate::engine::feed::{EventKind, Topic};
 
-use super::super::outbound::backoff::webhook_delay;
+use super::super::outbound::backoff::{ordered_webhook_delay, webhook_delay};
 use super::super::outbound::client::Call;
 use super::super::outbound::destinations::NoPass;
 use super::super::outbound::failure::CallError;
@@ -216,6 +216,9 @@ impl Courier {
             Ended::Failed(attempt, retry_after, worth) => {
                 self.running.remove(&attempt.seq);
                 let wait = match worth {
+                    Worth::Again if self.endpoint.body.ordered => {
+                        ordered_webhook_delay(usize::from(attempt.attempt), retry_after, &mut self.rng)
+                    }
                     Worth::Again => webhook_delay(usize::from(attempt.attempt), retry_after, &mut self.rng),
                     Worth::Never => None,
                 };
