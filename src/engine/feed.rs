@@ -316,7 +316,7 @@ impl Core {
         while page.through.0 < end && page.events.len() < events_max {
             let from = page.through.next();
             let missing = || ReadError::Unreadable(format!("entry seq={from} is not there"));
-            let block = self.history.block(from, reach)?.ok_or_else(missing)?;
+            let block = self.history.block_in_passing(from, reach)?.ok_or_else(missing)?;
             for (seq, head, entry) in block.entries_from(from) {
                 if seq.0 > end || page.events.len() >= events_max {
                     break;

@@ -309,8 +309,7 @@ impl History {
     }
 
     /// The writer's newest blocks: most reads are of what was just written. In a cache of their own, so that a flood of
-    /// transfers that nobody reads neither fills the memory nor drives out what is read. (Where somebody follows the
-    /// books, all are read.)
+    /// transfers that nobody asks for neither fills the memory nor drives out what is read.
     pub fn remember(&self, block: &Arc<Block>) {
         self.newest.insert(block.first_seq().0, Arc::clone(block));
     }
@@ -331,6 +330,24 @@ impl History {
     /// # Errors
     /// [`ReadError`].
     pub fn block(&self, seq: Seq, reach: Reach) -> Result<Option<Arc<Block>>, ReadError> {
+        self.find_block(seq, reach, |first| self.cached_block(first))
+    }
+
+    /// The same for whoever follows the books, and reads each block once: one of the newest stays among those. The
+    /// queue of jobs always follows, and would fill the cache with everything that is posted.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn block_in_passing(&self, seq: Seq, reach: Reach) -> Result<Option<Arc<Block>>, ReadError> {
+        self.find_block(seq, reach, |first| self.blocks.get(&first.0).or_else(|| self.newest.get(&first.0)))
+    }
+
+    fn find_block(
+        &self,
+        seq: Seq,
+        reach: Reach,
+        cached: impl FnOnce(Seq) -> Option<Arc<Block>>,
+    ) -> Result<Option<Arc<Block>>, ReadError> {
         if seq == Seq::NONE || seq > self.journal.durable_seq() {
             return Ok(None);
         }
@@ -340,7 +357,7 @@ impl History {
             Reach::Disk | Reach::Far => self.journal.locate(seq).map_err(unreadable)?,
         };
         let Some(first) = first else { return Ok(None) };
-        let cached = self.cached_block(first);
+        let cached = cached(first);
         if cached.is_none() && reach == Reach::Memory {
             // Asked for again by whoever may wait for the disk, and counted then.
             return Err(ReadError::NotCached);
