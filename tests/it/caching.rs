@@ -11,7 +11,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode};
 use munim::disk::{Disk, FolderDisk};
+use munim::domain::ids::Seq;
 use munim::engine::clock::SystemTimeSource;
+use munim::engine::feed::{EventKinds, Topic};
+use munim::engine::history::Reach;
 use munim::engine::{Engine, EngineOptions};
 use munim::http::Edge;
 use serde_json::Value;
@@ -279,5 +282,45 @@ fn what_was_hot_before_a_restart_is_warm_after_it() {
     std::fs::write(folder.path().join("hot-set.txt"), "munim-hot 1\nb 99999999\nt 1\nb 0\n").expect("written");
     let engine = open(folder.path());
     engine.core().warm();
+    engine.shut_down();
+}
+
+/// Whoever follows the books sees everything once: what others read stays in the cache instead.
+#[test]
+fn who_follows_does_not_fill_the_cache_of_what_is_read() {
+    const CACHE: u64 = 1 << 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).expect("the folder is free"));
+    let options = EngineOptions { block_cache_bytes: CACHE, ..EngineOptions::default() };
+    let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
+    let edge = Edge::new();
+    edge.open(books_of(&engine));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a thread");
+    let mut client = Client { edge, dice: Dice(7), number: 0, accounts: Vec::new(), transfers: Vec::new(), keys: 0 };
+    let everything = Topic::of(EventKinds::all());
+    let follow = |after: Seq| {
+        let page = engine.core().feed(after, &everything, usize::MAX, u64::MAX, Reach::Disk);
+        page.expect("the journal is there").through
+    };
+    let mut seen = Seq::NONE;
+    runtime.block_on(async {
+        client.open_accounts().await;
+        for _ in 0..100 {
+            for _ in 0..15 {
+                client.transfer().await;
+            }
+            let through = follow(seen);
+            assert!(through.0 >= seen.0 + 15, "a follower sees what was answered");
+            seen = through;
+        }
+    });
+    let [blocks, ..] = engine.core().cache_states();
+    assert_eq!(blocks.misses, 0, "a follower who keeps up never waits for the disk");
+    // An eighth is for the newest; what the cache counts lags by a few dozen blocks.
+    assert!(blocks.weight_bytes <= CACHE / 8 + CACHE / 16, "{} bytes are kept for a follower", blocks.weight_bytes);
+    // All of it would not have fitted there: read from the start, most comes from the disk.
+    follow(Seq::NONE);
+    let [blocks, ..] = engine.core().cache_states();
+    assert!(blocks.misses > 100, "{} blocks had left", blocks.misses);
     engine.shut_down();
 }
