@@ -26,7 +26,6 @@ use crate::domain::lending::loan::events::{Dated, LoanEvent};
 use crate::domain::lending::loan::facts::{
     DayEnded, LoanPosted, LoansSwept, MONTH_LINES_MAX, MonthEnded, MonthLine, ProductTotals, SweptRow,
 };
-use crate::domain::lending::loan::packed::unpack;
 use crate::domain::lending::loan::roles::Positions;
 use crate::domain::lending::loan::state::LoanState;
 use crate::domain::lending::loan::{advance, apply};
@@ -44,7 +43,7 @@ use crate::engine::view::Reply;
 
 use super::book::{SweptState, is_same_but_for_days};
 use super::plan::{count_in, leg, legs, packed};
-use super::table::LoanRow;
+use super::table::{LoanRow, unpack_own};
 
 /// Loans in a slice: a millisecond or two of work, a tenth of that under the locks.
 const SLICE_LOANS: u32 = 512;
@@ -108,7 +107,7 @@ impl Copied {
     }
 
     fn state(&self, row: &CopiedRow) -> LoanState {
-        unpack(&self.bytes[row.state.clone()]).expect("a loan in memory was packed here, or checked when it was read")
+        unpack_own(&self.bytes[row.state.clone()])
     }
 }
 

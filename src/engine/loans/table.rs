@@ -43,7 +43,7 @@ impl LoanRow {
     /// The loan, to work with.
     #[must_use]
     pub fn unpacked(&self) -> LoanState {
-        unpack(&self.state).expect("a loan in memory was packed here, or checked when it was read")
+        unpack_own(&self.state)
     }
 
     /// Puts in what the loan has become.
@@ -58,6 +58,11 @@ impl LoanRow {
         self.through = state.advanced_through;
         self.is_active = is_active(state);
     }
+}
+
+/// A loan out of the bytes of a row.
+pub(super) fn unpack_own(state: &[u8]) -> LoanState {
+    unpack(state).expect("a loan in memory was packed here, or checked when it was read")
 }
 
 /// Whether days are run for a loan.
