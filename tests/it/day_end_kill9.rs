@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use munim::disk::{Disk, FolderDisk, OverlayDisk};
@@ -64,13 +65,26 @@ fn product() -> Command {
     Command::MakeProduct(Box::new(NewProduct { facts, accounts: [None; ACCOUNT_COUNT] }))
 }
 
+/// Something that is done to a loan.
+fn act(loan: u32, request: LoanRequest) -> Command {
+    let texts = LoanTexts::default();
+    Command::ActOnLoan(Box::new(LoanAction {
+        loan,
+        request,
+        value_date: None,
+        settlement: None,
+        texts,
+        jobs: Vec::new(),
+    }))
+}
+
 /// Loans that were paid out a month ago, so that all of them fall due on the day that is to be closed.
-fn build(folder: &Path) {
+fn build(folder: &Path, loans: u32) {
     let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder).expect("an empty folder"));
     let options = EngineOptions { first_day: Some(FIRST_DAY), ..EngineOptions::default() };
     let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("new books");
     tell(&engine, &product());
-    for number in 1..=LOANS {
+    for number in 1..=loans {
         let facts = CustomerFacts { kind: CustomerKind::Individual, name: "Asha".into(), ..CustomerFacts::default() };
         tell(&engine, &Command::MakeCustomer(Box::new(NewCustomer { facts })));
         let application = LoanApplication {
@@ -89,16 +103,8 @@ fn build(folder: &Path) {
     }
     let disburse = LoanRequest::Disburse { amount: None, mode: Mode::Neft };
     for request in [LoanRequest::Approve, LoanRequest::AcceptKfs { version: 1 }, disburse] {
-        for loan in 1..=LOANS {
-            let action = LoanAction {
-                loan,
-                request,
-                value_date: None,
-                settlement: None,
-                texts: LoanTexts::default(),
-                jobs: Vec::new(),
-            };
-            tell(&engine, &Command::ActOnLoan(Box::new(action)));
+        for loan in 1..=loans {
+            tell(&engine, &act(loan, request));
         }
     }
     let open = Command::OpenDay { date: Day(FIRST_DAY.0 + 31), reason: Some("a month later".into()) };
@@ -180,7 +186,7 @@ fn the_end_of_a_day_is_shown_no_earlier_than_it_can_be_waited_for() {
 fn a_day_that_is_ended_through_kills_is_the_day_that_nobody_disturbed() {
     let cycles = std::env::var("MUNIM_KILL9_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let base = tempfile::tempdir().expect("a folder");
-    build(&base.path().join("data"));
+    build(&base.path().join("data"), LOANS);
     // The first start makes the first key: it belongs to what all copies have.
     let place = Place::in_folder(base.path(), &[]);
     Server::start(&place).expect("it starts").kill9();
@@ -208,4 +214,54 @@ fn a_day_that_is_ended_through_kills_is_the_day_that_nobody_disturbed() {
         assert_eq!(run(Some(after)), undisturbed, "cycle {cycle}, killed after {after:?}");
     }
     println!("{cycles} ends of a day, each killed once: all the same");
+}
+
+/// A sweep works out a slice of loans outside the locks: a receipt that comes meanwhile is not written over.
+#[test]
+fn receipts_that_meet_a_sweep_are_kept() {
+    const DAYS: u16 = 60;
+    // One slice has them all, so that every receipt of its time meets it.
+    const FEW: u32 = 400;
+    let folder = tempfile::tempdir().expect("a folder");
+    build(folder.path(), FEW);
+    let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(folder.path()).expect("the books"));
+    let options = EngineOptions::default();
+    let engine = Engine::start(&disk, &options, Box::new(SystemTimeSource::default())).expect("the books open");
+    let is_over = AtomicBool::new(false);
+    let paid = std::thread::scope(|scope| {
+        let payers = [1, 2].map(|seed| {
+            let (engine, is_over) = (&engine, &is_over);
+            scope.spawn(move || {
+                let mut rng = SmallRng::seed_from_u64(seed);
+                let mut paid = 0_u64;
+                while !is_over.load(Ordering::Acquire) {
+                    let receive = LoanRequest::Receive { amount: 1_00, tds: 0, mode: Mode::Cash };
+                    tell(engine, &act(rng.random_range(1..=FEW), receive));
+                    paid += 1;
+                }
+                paid
+            })
+        });
+        for day in 1..=DAYS {
+            let date = Day(FIRST_DAY.0 + 31 + day);
+            tell(&engine, &Command::OpenDay { date, reason: Some("the next one".into()) });
+            while engine.core().loans().with_day(munim::engine::loans::book::DayBook::ending).is_some() {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+        is_over.store(true, Ordering::Release);
+        payers.map(|payer| payer.join().expect("everything is taken")).iter().sum::<u64>()
+    });
+    let events: u64 = {
+        let loans = engine.core().loans().loans();
+        (1..=FEW).map(|loan| u64::from(loans.get(loan).expect("it was made").events)).sum()
+    };
+    assert!(events >= paid + 4 * u64::from(FEW), "{events} events of {FEW} loans, {paid} receipts");
+    let live = engine.core().state_hash();
+    engine.shut_down();
+    drop(engine);
+    drop(disk);
+    // The journal from its start: every slice is run again, and has to come to the same.
+    std::fs::remove_file(folder.path().join("store.redb")).expect("the store can be made anew");
+    assert_eq!(hash_of(folder.path()), live, "what is in memory is what the journal says");
 }
