@@ -180,7 +180,7 @@ pub const FOLDERS: [Folder; 13] = [
     },
     Folder { name: "cli", imports: &["*"], names: &["*"] },
     // With `count-allocations`, telemetry's allocator counts.
-    Folder { name: "main", imports: &["cli", "telemetry"], names: &["mimalloc"] },
+    Folder { name: "main", imports: &["cli", "telemetry"], names: &["mimalloc", "libmimalloc_sys"] },
     Folder { name: "lib", imports: &[], names: &[] },
 ];
 
