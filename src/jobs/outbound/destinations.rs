@@ -206,6 +206,17 @@ impl Destinations {
         change
     }
 
+    /// How long calls to a destination are refused from now on, by its open breaker; [`Duration::MAX`] where an operator
+    /// opened it for good, and `None` where a call may be tried.
+    #[must_use]
+    pub fn left_alone(&self, destination: &Destination) -> Option<Duration> {
+        let entry = self.slots.lock().get(destination).map(|slot| Arc::clone(&slot.entry))?;
+        match self.check_open(&entry) {
+            Err(NoPass::Open(wait)) => Some(wait.unwrap_or(Duration::MAX)),
+            _ => None,
+        }
+    }
+
     /// Every change from now on, in the order of each destination.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
@@ -434,7 +445,9 @@ mod tests {
             all.enter(&bad).await.unwrap().settle(Outcome::Failure);
         }
         assert_eq!(all.enter(&bad).await.unwrap_err(), NoPass::Open(Some(Duration::from_secs(5))));
+        assert_eq!(all.left_alone(&bad), Some(Duration::from_secs(5)));
         advance(Duration::from_secs(5)).await;
+        assert_eq!(all.left_alone(&bad), None, "a probe may be tried");
         let probe = all.enter(&bad).await.unwrap();
         assert!(probe.is_probe());
         assert_eq!(all.enter(&bad).await.unwrap_err(), NoPass::Open(None));

@@ -2,8 +2,8 @@
 //!
 //! 1. New events, from behind its position on, become owed and are called out, up to a number at once; an endpoint
 //!    that asked for order is called one event at a time, and none before the one before it was taken or died.
-//! 2. What failed is tried again by Standard Webhooks' schedule; what was not tried (the receiver's breaker is
-//!    open, or it is busy) is put off and costs no attempt.
+//! 2. What failed is tried again by Standard Webhooks' schedule. A receiver whose breaker is open, or that is busy,
+//!    is not called at all for that time, which costs no attempt.
 //! 3. When the breaker closes, all that waits is tried at once.
 //! 4. 410 disables the endpoint, by a command like any other.
 
@@ -48,8 +48,10 @@ pub enum Ended {
     Failed(Attempt, Option<Duration>, Worth),
     /// The receiver wants no more of anything.
     Gone(Attempt, u32),
-    /// The call was not made.
-    NotMade(Due, Duration),
+    /// The call was not made: the event could not be read.
+    NotMade(Due),
+    /// The call was not made: the receiver is left alone or busy, and may be called then.
+    NoPass(Due, Duration),
 }
 
 /// Whether another attempt can end otherwise.
@@ -69,6 +71,8 @@ pub struct Courier {
     keys: Arc<Vec<(Option<i64>, SigningKey)>>,
     running: BTreeSet<Seq>,
     calls: JoinSet<Ended>,
+    /// The receiver had no room for a call: none is made before, microseconds since 1970.
+    paused_until: i64,
     /// Rung when objects change, or the process leaves.
     bell: watch::Receiver<u64>,
     rng: SmallRng,
@@ -89,7 +93,8 @@ impl Courier {
         let keys = Arc::new(webhooks.keys_of(&endpoint));
         let topic = endpoint.body.topic();
         let rng = SmallRng::seed_from_u64(now_us().cast_unsigned() ^ u64::from(endpoint.number));
-        Courier { webhooks, endpoint, topic, keys, running: BTreeSet::new(), calls: JoinSet::new(), bell, rng }
+        let (running, calls) = (BTreeSet::new(), JoinSet::new());
+        Courier { webhooks, endpoint, topic, keys, running, calls, paused_until: 0, bell, rng }
     }
 
     /// Works until the process leaves.
@@ -159,13 +164,22 @@ impl Courier {
 
     /// Calls out what is due; how long until something else is.
     fn call_out(&mut self) -> Duration {
-        let now = now_us();
-        let room = self.calls_max().saturating_sub(self.running.len());
-        let (mut due, next) = self.webhooks.ledger.due(self.endpoint.number, &self.running, now, room);
-        if self.endpoint.body.ordered {
-            let oldest = self.webhooks.ledger.oldest(self.endpoint.number);
-            due.retain(|due| oldest == Some(due.seq));
+        // Nothing is read, written and signed for a receiver that is left alone; its breaker's closing rings the bell.
+        if let Some(wait) = self.webhooks.left_alone(&self.endpoint) {
+            return wait.clamp(Duration::from_millis(1), IDLE);
         }
+        let now = now_us();
+        if let Ok(wait @ 1..) = u64::try_from(self.paused_until - now) {
+            return Duration::from_micros(wait);
+        }
+        let room = self.calls_max().saturating_sub(self.running.len());
+        let (ledger, number) = (&self.webhooks.ledger, self.endpoint.number);
+        let (due, next) = if self.endpoint.body.ordered {
+            let (due, next) = ledger.oldest_due(number, &self.running, now);
+            (due.into_iter().collect(), next)
+        } else {
+            ledger.due(number, &self.running, now, room)
+        };
         for due in due.into_iter().take(room) {
             self.running.insert(due.seq);
             let (webhooks, endpoint, keys) =
@@ -207,11 +221,17 @@ impl Courier {
         match ended {
             Ended::Taken(attempt) => {
                 self.running.remove(&attempt.seq);
+                self.paused_until = 0;
                 ledger.taken(number, attempt);
             }
-            Ended::NotMade(due, wait) => {
+            Ended::NotMade(due) => {
                 self.running.remove(&due.seq);
-                ledger.put_off(number, due.seq, due.turn, now.saturating_add(micros(wait)));
+                ledger.put_off(number, due.seq, due.turn, now.saturating_add(micros(BUSY)));
+            }
+            Ended::NoPass(due, wait) => {
+                self.running.remove(&due.seq);
+                // All that it is owed would fare the same: trying each costs as much as sending it.
+                self.paused_until = now.saturating_add(micros(wait.clamp(Duration::from_millis(50), BUSY)));
             }
             Ended::Failed(attempt, retry_after, worth) => {
                 self.running.remove(&attempt.seq);
@@ -283,6 +303,12 @@ impl Webhooks {
         keys
     }
 
+    /// How long an endpoint's breaker lets nothing through; `None` when it may.
+    fn left_alone(&self, endpoint: &Endpoint) -> Option<Duration> {
+        let target = self.outbound.guard().check_url(&endpoint.body.url).ok()?;
+        self.outbound.destinations().left_alone(&target.destination)
+    }
+
     /// One attempt with an event of the books.
     async fn deliver(&self, endpoint: &Endpoint, keys: &[(Option<i64>, SigningKey)], due: Due) -> Ended {
         let read = self.engine.feed(Seq(due.seq.0 - 1), Topic::of(crate::engine::feed::EventKinds::all()), 1, 1).await;
@@ -291,7 +317,7 @@ impl Webhooks {
             .and_then(|located| Some((EventKind::of(&located.entry)?, located)))
             .map(|(kind, located)| (located, kind))
         else {
-            return Ended::NotMade(due, BUSY);
+            return Ended::NotMade(due);
         };
         let mut body = Vec::with_capacity(1024);
         self.hooks.write_event(self.engine.core(), &located, kind, &mut body);
@@ -347,10 +373,8 @@ impl Webhooks {
                 Ended::Failed(attempt, retry_after, Worth::Again)
             }
             Err(failure) => match failure.error {
-                CallError::NoPass(NoPass::Open(wait)) => {
-                    Ended::NotMade(due, wait.unwrap_or(BUSY).max(Duration::from_millis(50)))
-                }
-                CallError::NoPass(_) => Ended::NotMade(due, BUSY),
+                CallError::NoPass(NoPass::Open(Some(wait))) => Ended::NoPass(due, wait),
+                CallError::NoPass(_) => Ended::NoPass(due, BUSY),
                 error => {
                     let worth = if error.is_worth_retry() { Worth::Again } else { Worth::Never };
                     attempt.error = error.to_string().chars().take(SAID_BYTES_MAX).collect();

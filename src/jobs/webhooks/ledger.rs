@@ -95,11 +95,17 @@ pub struct Attempt {
     pub said: String,
 }
 
-/// One endpoint's.
+/// One endpoint's. What is dead is kept apart, and what is alive is in the order of time as well: a receiver that is
+/// ill is owed thousands, and its courier asks what is due whenever anything happens.
 #[derive(Debug, Default)]
 struct Account {
     position: Seq,
+    /// Alive, by event.
     owed: BTreeMap<u64, Owed>,
+    /// The same, by when it may be tried next.
+    waiting: BTreeSet<(i64, u64)>,
+    /// Tried no more, by event.
+    dead: BTreeMap<u64, Owed>,
     attempts: VecDeque<Attempt>,
     taken: u64,
     failed: u64,
@@ -111,12 +117,37 @@ impl Account {
     /// Owes an event from now on, whatever became of it before.
     fn owe(&mut self, seq: u64, owed: Owed) {
         self.turns += 1;
-        self.owed.insert(seq, Owed { turn: self.turns, ..owed });
+        let turn = self.turns;
+        self.put(seq, Owed { turn, ..owed });
+    }
+
+    /// Puts an event where it belongs, in place of what was known of it.
+    fn put(&mut self, seq: u64, owed: Owed) {
+        self.remove(seq);
+        if owed.is_dead {
+            self.dead.insert(seq, owed);
+        } else {
+            self.waiting.insert((owed.next_at, seq));
+            self.owed.insert(seq, owed);
+        }
+    }
+
+    /// What is owed or dead.
+    fn get(&self, seq: u64) -> Option<&Owed> {
+        self.owed.get(&seq).or_else(|| self.dead.get(&seq))
     }
 
     /// What is owed, if it is what an attempt began for.
-    fn owed_at(&mut self, seq: Seq, turn: u64) -> Option<&mut Owed> {
-        self.owed.get_mut(&seq.0).filter(|owed| owed.turn == turn)
+    fn owed_at(&self, seq: Seq, turn: u64) -> Option<&Owed> {
+        self.get(seq.0).filter(|owed| owed.turn == turn)
+    }
+
+    fn remove(&mut self, seq: u64) -> Option<Owed> {
+        if let Some(owed) = self.owed.remove(&seq) {
+            self.waiting.remove(&(owed.next_at, seq));
+            return Some(owed);
+        }
+        self.dead.remove(&seq)
     }
 }
 
@@ -198,7 +229,12 @@ impl Ledger {
         let mut books = self.shared.books.lock();
         let account = books.accounts.entry(endpoint).or_default();
         account.position = after;
-        let again: Vec<u64> = account.owed.split_off(&(after.0 + 1)).into_keys().collect();
+        let later = after.0 + 1;
+        let again: Vec<u64> =
+            account.owed.range(later..).chain(account.dead.range(later..)).map(|(seq, _)| *seq).collect();
+        for seq in &again {
+            account.remove(*seq);
+        }
         books.changed.insert(endpoint);
         books.changed_owed.extend(again.into_iter().map(|seq| (endpoint, seq)));
     }
@@ -222,7 +258,7 @@ impl Ledger {
         let seq = attempt.seq.0;
         // One that is owed again meanwhile (the endpoint began again) is sent again.
         if account.owed_at(attempt.seq, attempt.turn).is_some() {
-            account.owed.remove(&seq);
+            account.remove(seq);
         }
         account.taken += 1;
         keep(account, attempt);
@@ -234,21 +270,21 @@ impl Ledger {
         let mut books = self.shared.books.lock();
         let account = books.accounts.entry(endpoint).or_default();
         let seq = attempt.seq.0;
-        let mut gone = None;
         // One that was taken away meanwhile (the endpoint began again) is owed no more.
         if let Some(owed) = account.owed_at(attempt.seq, attempt.turn) {
-            owed.attempts = attempt.attempt;
-            owed.last_at = attempt.at;
-            owed.status = attempt.status;
-            owed.error.clone_from(&attempt.error);
-            owed.next_at = next_at.unwrap_or(0);
-            owed.is_dead = next_at.is_none();
-            let mut dead = account.owed.iter().filter(|(_, owed)| owed.is_dead).map(|(seq, _)| *seq);
-            let oldest = dead.next();
-            gone = oldest.filter(|_| dead.count() >= WEBHOOK_DEAD_MAX);
+            let owed = Owed {
+                attempts: attempt.attempt,
+                last_at: attempt.at,
+                status: attempt.status,
+                error: attempt.error.clone(),
+                next_at: next_at.unwrap_or(0),
+                is_dead: next_at.is_none(),
+                turn: owed.turn,
+            };
+            account.put(seq, owed);
         }
-        if let Some(gone) = gone {
-            account.owed.remove(&gone);
+        let gone = (account.dead.len() > WEBHOOK_DEAD_MAX).then(|| account.dead.pop_first()).flatten();
+        if let Some((gone, _)) = gone {
             books.changed_owed.insert((endpoint, gone));
             tracing::warn!(endpoint, seq = gone, "a dead letter is forgotten: there are too many");
         }
@@ -261,8 +297,9 @@ impl Ledger {
     /// An attempt was not made; it may be then.
     pub fn put_off(&self, endpoint: u32, seq: Seq, turn: u64, next_at: i64) {
         let mut books = self.shared.books.lock();
-        if let Some(owed) = books.accounts.get_mut(&endpoint).and_then(|account| account.owed_at(seq, turn)) {
-            owed.next_at = next_at;
+        let Some(account) = books.accounts.get_mut(&endpoint) else { return };
+        if let Some(owed) = account.owed_at(seq, turn).cloned() {
+            account.put(seq.0, Owed { next_at, ..owed });
         }
     }
 
@@ -270,7 +307,7 @@ impl Ledger {
     pub fn revive(&self, endpoint: u32, seq: Seq, now: i64) -> bool {
         let mut books = self.shared.books.lock();
         let Some(account) = books.accounts.get_mut(&endpoint) else { return false };
-        let Some(last_at) = account.owed.get(&seq.0).map(|owed| owed.last_at) else { return false };
+        let Some(last_at) = account.get(seq.0).map(|owed| owed.last_at) else { return false };
         account.owe(seq.0, Owed { next_at: now, last_at, ..Owed::default() });
         books.changed_owed.insert((endpoint, seq.0));
         true
@@ -288,36 +325,40 @@ impl Ledger {
     pub fn hurry(&self, endpoint: u32, now: i64) {
         let mut books = self.shared.books.lock();
         let Some(account) = books.accounts.get_mut(&endpoint) else { return };
-        let waiting = account.owed.values_mut().filter(|owed| !owed.is_dead && owed.next_at > now);
-        for (place, owed) in waiting.enumerate() {
-            owed.next_at = owed.next_at.min(now + place as i64 * 5_000);
+        let waiting: Vec<u64> =
+            account.owed.iter().filter(|(_, owed)| owed.next_at > now).map(|(seq, _)| *seq).collect();
+        for (place, seq) in waiting.into_iter().enumerate() {
+            let Some(owed) = account.owed.get(&seq).cloned() else { continue };
+            let next_at = owed.next_at.min(now + place as i64 * 5_000);
+            account.put(seq, Owed { next_at, ..owed });
         }
     }
 
-    /// Events that are due, the oldest first, of which none is in `running`; and when the next one will be.
+    /// Events that are due, those that have been for longest first, of which none is in `running`; and when the next
+    /// one will be.
     #[must_use]
     pub fn due(&self, endpoint: u32, running: &BTreeSet<Seq>, now: i64, max: usize) -> (Vec<Due>, Option<i64>) {
         let books = self.shared.books.lock();
         let Some(account) = books.accounts.get(&endpoint) else { return (Vec::new(), None) };
-        let (mut due, mut next) = (Vec::new(), None::<i64>);
-        for (seq, owed) in &account.owed {
-            if owed.is_dead || running.contains(&Seq(*seq)) {
-                continue;
-            }
-            if owed.next_at > now {
-                next = Some(next.map_or(owed.next_at, |next| next.min(owed.next_at)));
-            } else if due.len() < max {
-                due.push(Due { seq: Seq(*seq), attempts: owed.attempts, turn: owed.turn });
-            }
-        }
-        (due, next)
+        let is_free = |seq: &u64| !running.contains(&Seq(*seq));
+        let due = account.waiting.range(..=(now, u64::MAX)).map(|(_, seq)| seq).filter(|seq| is_free(seq)).take(max);
+        let due = due.filter_map(|seq| account.owed.get(seq).map(|owed| (*seq, owed)));
+        let due = due.map(|(seq, owed)| Due { seq: Seq(seq), attempts: owed.attempts, turn: owed.turn }).collect();
+        let next = account.waiting.range((now, u64::MAX)..).find(|(at, seq)| *at > now && is_free(seq));
+        (due, next.map(|(at, _)| *at))
     }
 
-    /// The oldest event that is owed and not dead.
+    /// The oldest event that is owed and not dead, if it is due and not on its way; and when it will be, if it waits.
     #[must_use]
-    pub fn oldest(&self, endpoint: u32) -> Option<Seq> {
+    pub fn oldest_due(&self, endpoint: u32, running: &BTreeSet<Seq>, now: i64) -> (Option<Due>, Option<i64>) {
         let books = self.shared.books.lock();
-        books.accounts.get(&endpoint)?.owed.iter().find(|(_, owed)| !owed.is_dead).map(|(seq, _)| Seq(*seq))
+        let oldest = books.accounts.get(&endpoint).and_then(|account| account.owed.first_key_value());
+        match oldest {
+            Some((seq, _)) if running.contains(&Seq(*seq)) => (None, None),
+            Some((_, owed)) if owed.next_at > now => (None, Some(owed.next_at)),
+            Some((seq, owed)) => (Some(Due { seq: Seq(*seq), attempts: owed.attempts, turn: owed.turn }), None),
+            None => (None, None),
+        }
     }
 
     /// How an endpoint stands.
@@ -325,24 +366,30 @@ impl Ledger {
     pub fn standing(&self, endpoint: u32) -> Standing {
         let books = self.shared.books.lock();
         let Some(account) = books.accounts.get(&endpoint) else { return Standing::default() };
-        let dead = account.owed.values().filter(|owed| owed.is_dead).count();
         Standing {
             position: account.position,
-            owed: account.owed.len() - dead,
-            dead,
+            owed: account.owed.len(),
+            dead: account.dead.len(),
             taken: account.taken,
             failed: account.failed,
             last: account.attempts.back().cloned(),
         }
     }
 
-    /// What is owed, the newest first, below an entry.
+    /// What is owed or dead, the newest first, below an entry.
     #[must_use]
     pub fn owed(&self, endpoint: u32, below: Option<Seq>, max: usize) -> Vec<(Seq, Owed)> {
         let books = self.shared.books.lock();
         let Some(account) = books.accounts.get(&endpoint) else { return Vec::new() };
-        let rows = account.owed.range(..below.map_or(u64::MAX, |below| below.0)).rev();
-        rows.take(max).map(|(seq, owed)| (Seq(*seq), owed.clone())).collect()
+        let below = below.map_or(u64::MAX, |below| below.0);
+        let newest = |of: &BTreeMap<u64, Owed>| -> Vec<(Seq, Owed)> {
+            of.range(..below).rev().take(max).map(|(seq, owed)| (Seq(*seq), owed.clone())).collect()
+        };
+        let mut rows = newest(&account.owed);
+        rows.append(&mut newest(&account.dead));
+        rows.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+        rows.truncate(max);
+        rows
     }
 
     /// The last attempts, the newest first.
@@ -407,7 +454,7 @@ fn load(database: &Database) -> Result<Books, LedgerError> {
         let (endpoint, seq) = place.value();
         // A row that is not understood is one that is tried at once: better twice than never.
         let owed = serde_json::from_slice(owed.value()).unwrap_or_default();
-        books.accounts.entry(endpoint).or_default().owed.insert(seq, owed);
+        books.accounts.entry(endpoint).or_default().put(seq, owed);
     }
     Ok(books)
 }
@@ -457,7 +504,7 @@ fn changes_of(shared: &Shared) -> Option<Changes> {
         changed.iter().filter_map(|endpoint| Some((*endpoint, account(endpoint)?.position.0))).collect();
     let owed: Vec<((u32, u64), Option<Owed>)> = changed_owed
         .iter()
-        .map(|place| (*place, account(&place.0).and_then(|account| account.owed.get(&place.1).cloned())))
+        .map(|place| (*place, account(&place.0).and_then(|account| account.get(place.1).cloned())))
         .collect();
     Some((positions, owed))
 }
@@ -487,6 +534,9 @@ fn write_changes(database: &Database, (positions, owed): &Changes) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
     /// An attempt with what is owed now.
@@ -499,6 +549,55 @@ mod tests {
     fn due(ledger: &Ledger, running: &[u64], now: i64) -> (Vec<(u64, u16)>, Option<i64>) {
         let (due, next) = ledger.due(1, &running.iter().copied().map(Seq).collect(), now, 9);
         (due.into_iter().map(|due| (due.seq.0, due.attempts)).collect(), next)
+    }
+
+    fn oldest_due(ledger: &Ledger, running: &[u64], now: i64) -> (Option<u64>, Option<i64>) {
+        let (due, next) = ledger.oldest_due(1, &running.iter().copied().map(Seq).collect(), now);
+        (due.map(|due| due.seq.0), next)
+    }
+
+    /// Whatever is done: what is found by time, and what is counted, is what a look at every row finds.
+    #[test]
+    fn what_is_found_by_time_is_what_every_row_says() {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let ledger = Ledger::open(None).unwrap();
+        for step in 0..20_000_u64 {
+            let (seq, now) = (rng.random_range(1..60), rng.random_range(0..100));
+            let turn = ledger.owed(1, Some(Seq(seq + 1)), 1).first().map_or(0, |(_, owed)| owed.turn);
+            let tried = Attempt { turn, ..attempt(&ledger, seq, 1) };
+            match rng.random_range(0..9) {
+                0 | 1 => ledger.advance(1, Seq(step), &[Seq(seq), Seq(seq + 1)], now),
+                2 => ledger.taken(1, tried),
+                3 => ledger.failed(1, tried, Some(now)),
+                4 => ledger.failed(1, tried, None),
+                5 => ledger.put_off(1, Seq(seq), turn, now),
+                6 => drop(ledger.revive(1, Seq(seq), now)),
+                7 => ledger.hurry(1, now),
+                _ if step % 40 == 0 => ledger.begin(1, Seq(seq)),
+                _ => ledger.owe(1, Seq(seq), now),
+            }
+            let rows = ledger.owed(1, None, 100);
+            assert!(rows.is_sorted_by(|(newer, _), (older, _)| newer > older), "{step}");
+            let alive: Vec<_> = rows.iter().rev().filter(|(_, owed)| !owed.is_dead).collect();
+            let standing = ledger.standing(1);
+            assert_eq!((standing.owed, standing.dead), (alive.len(), rows.len() - alive.len()), "{step}");
+            let mut expected: Vec<_> = alive
+                .iter()
+                .filter(|(at, owed)| at.0 != seq && owed.next_at <= now)
+                .map(|(at, owed)| (owed.next_at, at.0))
+                .collect();
+            expected.sort_unstable();
+            let next =
+                alive.iter().filter(|(at, owed)| at.0 != seq && owed.next_at > now).map(|(_, owed)| owed.next_at).min();
+            let (found, found_next) = ledger.due(1, &BTreeSet::from([Seq(seq)]), now, 100);
+            let found: Vec<_> = found.iter().map(|due| due.seq.0).collect();
+            assert_eq!((found, found_next), (expected.into_iter().map(|(_, at)| at).collect(), next), "{step}");
+            let oldest = alive.first().filter(|(at, _)| at.0 != seq);
+            let expected = oldest.map_or((None, None), |(at, owed)| {
+                if owed.next_at > now { (None, Some(owed.next_at)) } else { (Some(at.0), None) }
+            });
+            assert_eq!(oldest_due(&ledger, &[seq], now), expected, "{step}");
+        }
     }
 
     #[test]
@@ -514,13 +613,16 @@ mod tests {
         ledger.taken(1, attempt(&ledger, 11, 1));
         ledger.failed(1, attempt(&ledger, 13, 1), Some(500));
         assert_eq!(due(&ledger, &[], 499), (vec![], Some(500)));
-        assert_eq!(ledger.oldest(1), Some(Seq(13)));
+        assert_eq!(oldest_due(&ledger, &[], 499), (None, Some(500)));
+        assert_eq!(oldest_due(&ledger, &[], 500), (Some(13), None));
+        assert_eq!(oldest_due(&ledger, &[13], 500), (None, None));
         drop(ledger);
         let ledger = Ledger::open(Some(&path)).unwrap();
         assert_eq!(ledger.position(1), Some(Seq(14)));
         assert_eq!(due(&ledger, &[], 500).0, [(13, 1)]);
         ledger.failed(1, attempt(&ledger, 13, 2), None);
-        assert_eq!((ledger.standing(1).owed, ledger.standing(1).dead, ledger.oldest(1)), (0, 1, None));
+        assert_eq!((ledger.standing(1).owed, ledger.standing(1).dead), (0, 1));
+        assert_eq!(oldest_due(&ledger, &[], 500), (None, None));
         assert!(ledger.revive(1, Seq(13), 7) && !ledger.revive(1, Seq(12), 7));
         assert_eq!(due(&ledger, &[], 7).0, [(13, 0)]);
         // It begins again before what it is owed: that comes anew by itself.

@@ -155,7 +155,7 @@ impl Webhooks {
         let due = Due { seq: Seq::NONE, attempts: 0, turn: 0 };
         match self.attempt(endpoint, &keys, id, due, body.into()).await {
             Ended::Taken(attempt) | Ended::Failed(attempt, ..) | Ended::Gone(attempt, _) => attempt,
-            Ended::NotMade(..) => Attempt {
+            Ended::NotMade(..) | Ended::NoPass(..) => Attempt {
                 turn: 0,
                 seq: Seq::NONE,
                 at: now_us(),
