@@ -535,7 +535,7 @@ fn write_changes(database: &Database, (positions, owed): &Changes) -> Result<(),
 #[cfg(test)]
 mod tests {
     use rand::rngs::SmallRng;
-    use rand::{RngExt, SeedableRng};
+    use rand::{Rng, SeedableRng};
 
     use super::*;
 

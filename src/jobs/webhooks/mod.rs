@@ -197,18 +197,23 @@ async fn hurry(webhooks: Weak<Webhooks>) {
     };
     loop {
         let change = match changes.recv().await {
-            Ok(event) => event,
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
+            Ok(event) => Some(event),
+            // Who closed meanwhile is not known: whoever is not left alone may be well.
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => None,
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         };
         let Some(webhooks) = webhooks.upgrade() else { return };
-        if !matches!(change.change.to, State::Closed) {
+        if change.as_ref().is_some_and(|event| !matches!(event.change.to, State::Closed)) {
             continue;
         }
         for object in webhooks.engine.core().objects().all(Collection::WebhookEndpoint) {
             let Some(endpoint) = Endpoint::of(&object) else { continue };
-            let target = webhooks.outbound.guard().check_url(&endpoint.body.url);
-            if target.is_ok_and(|target| target.destination == change.destination) {
+            let Ok(target) = webhooks.outbound.guard().check_url(&endpoint.body.url) else { continue };
+            let is_well = match &change {
+                Some(event) => event.destination == target.destination,
+                None => webhooks.outbound.destinations().left_alone(&target.destination).is_none(),
+            };
+            if is_well {
                 webhooks.ledger.hurry(endpoint.number, now_us());
             }
         }
