@@ -16,6 +16,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::config::{FEED_PAGE_EVENTS, WEBHOOK_CALLS_MAX, WEBHOOK_LOOK_ENTRIES, WEBHOOK_OWED_MAX};
 use crate::domain::ids::{IdKind, Moment, Seq, format_id};
@@ -71,8 +72,8 @@ pub struct Courier {
     keys: Arc<Vec<(Option<i64>, SigningKey)>>,
     running: BTreeSet<Seq>,
     calls: JoinSet<Ended>,
-    /// The receiver had no room for a call: none is made before, microseconds since 1970.
-    paused_until: i64,
+    /// The receiver had no room for a call: none is made before. By the clock that no one sets.
+    paused_until: Option<Instant>,
     /// Rung when objects change, or the process leaves.
     bell: watch::Receiver<u64>,
     rng: SmallRng,
@@ -94,7 +95,7 @@ impl Courier {
         let topic = endpoint.body.topic();
         let rng = SmallRng::seed_from_u64(now_us().cast_unsigned() ^ u64::from(endpoint.number));
         let (running, calls) = (BTreeSet::new(), JoinSet::new());
-        Courier { webhooks, endpoint, topic, keys, running, calls, paused_until: 0, bell, rng }
+        Courier { webhooks, endpoint, topic, keys, running, calls, paused_until: None, bell, rng }
     }
 
     /// Works until the process leaves.
@@ -168,10 +169,11 @@ impl Courier {
         if let Some(wait) = self.webhooks.left_alone(&self.endpoint) {
             return wait.clamp(Duration::from_millis(1), IDLE);
         }
-        let now = now_us();
-        if let Ok(wait @ 1..) = u64::try_from(self.paused_until - now) {
-            return Duration::from_micros(wait);
+        let wait = self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        if !wait.is_zero() {
+            return wait;
         }
+        let now = now_us();
         let room = self.calls_max().saturating_sub(self.running.len());
         let (ledger, number) = (&self.webhooks.ledger, self.endpoint.number);
         let (due, next) = if self.endpoint.body.ordered {
@@ -221,7 +223,7 @@ impl Courier {
         match ended {
             Ended::Taken(attempt) => {
                 self.running.remove(&attempt.seq);
-                self.paused_until = 0;
+                self.paused_until = None;
                 ledger.taken(number, attempt);
             }
             Ended::NotMade(due) => {
@@ -231,7 +233,7 @@ impl Courier {
             Ended::NoPass(due, wait) => {
                 self.running.remove(&due.seq);
                 // All that it is owed would fare the same: trying each costs as much as sending it.
-                self.paused_until = now.saturating_add(micros(wait.clamp(Duration::from_millis(50), BUSY)));
+                self.paused_until = Some(Instant::now() + wait.clamp(Duration::from_millis(50), BUSY));
             }
             Ended::Failed(attempt, retry_after, worth) => {
                 self.running.remove(&attempt.seq);
